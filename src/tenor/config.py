@@ -1,0 +1,109 @@
+"""Settings: one frozen dataclass a concern, saved with the model. The numbers' reasons are in training/presets.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+from tenor.errors import TenorError, nearest
+
+Cell = Literal["lstm", "gru", "rnn"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+SplitKind = Literal["range", "random", "official"]
+Tokens = Literal["word", "bpe"]
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """From a text to token ids."""
+
+    tokens: Tokens = "word"
+    vocab: int = 30_000  # entries, <pad> and <unk> included
+    max_tokens: int = 400  # longer texts are cut, and it is said how many
+    keep: Literal["head", "tail", "ends"] = "ends"  # what stays of a text that is cut
+    pad_to_max: bool = False  # True: short texts get <pad> in front, which the network reads (the tutorials' way)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    cell: Cell = "lstm"
+    layers: int = 1
+    hidden: int = 64  # units a direction
+    embedding: int = 64
+    bidirectional: bool = True
+    pooling: Literal["last", "max_mean"] = "max_mean"
+    init: Literal["torch", "keras"] = "torch"  # whose initial weights
+    word_dropout: float = 0.0  # chance that a whole word is zeroed while training
+    embedding_dropout: float = 0.0
+    dropout: float = 0.0  # between layers and before the dense output
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the weights are found."""
+
+    epochs: int = 4
+    batch_size: int = 64
+    learning_rate: float = 1e-3  # the peak, where the schedule has one
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    adam_epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 0.0  # greatest global norm of the gradient; 0: none
+    seed: int = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Which rows train, which choose (validation), which test."""
+
+    how: SplitKind = "random"
+    train_rows: int | None = None
+    test_rows: int | None = None
+    validation: float | None = None  # below 1: share of the training rows; from 1: rows; None: by their number
+
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], values: dict[str, Any]) -> T:
+    """Make a settings dataclass from a dict, refusing unknown keys and values outside the allowed ones."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise TenorError(f"Unknown setting {key!r} for {kind.__name__}{nearest(key, known)} Known: {', '.join(sorted(known))}.")
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        allowed = get_args(hints[key])
+        if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
+            raise TenorError(f"{key} is one of {', '.join(allowed)}; got {value!r}{nearest(str(value), allowed)}")
+        if hints[key] in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise TenorError(f"{key} is a number; got {value!r}.")
+        if hints[key] is int and value != int(value):
+            raise TenorError(f"{key} is a whole number; got {value!r}.")
+    return kind(**values)
+
+
+# The least that each number may be, and for shares (dropouts) also the most.
+_AT_LEAST = {"vocab": 3, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1}
+_SHARES = ("word_dropout", "embedding_dropout", "dropout")
+
+
+def check(*configs: object) -> None:
+    """Raise a TenorError that lists every number outside its range."""
+    wrong = []
+    for config in configs:
+        for f in fields(config):  # type: ignore[arg-type]
+            value = getattr(config, f.name)
+            if f.name in _AT_LEAST and value < _AT_LEAST[f.name]:
+                wrong.append(f"{f.name} must be at least {_AT_LEAST[f.name]}; got {value}")
+            if f.name in _SHARES and not 0 <= value < 1:
+                wrong.append(f"{f.name} must be at least 0 and below 1; got {value}")
+            if f.name == "learning_rate" and not 0 < value < float("inf"):
+                wrong.append(f"learning_rate must be above 0; got {value}")
+    if wrong:
+        raise TenorError("; ".join(wrong) + ".")

@@ -1,0 +1,134 @@
+"""Which column is the text, which the label, which the split; and what the label's values mean."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tenor.errors import TenorError, nearest
+
+TEXT_NAMES = ("text", "review", "reviews", "review_text", "reviewtext", "review_body", "reviewbody", "comment", "comments", "content", "body",
+              "sentence", "tweet", "message", "document", "description", "feedback", "texts")  # fmt: skip
+LABEL_NAMES = ("label", "labels", "sentiment", "class", "category", "target", "polarity", "rating", "stars", "score", "y")
+SPLIT_NAMES = ("split", "set", "partition", "subset")
+
+_POSITIVE = {"positive", "pos", "1", "+1", "+", "true", "good", "p"}
+_NEGATIVE = {"negative", "neg", "0", "-1", "-", "false", "bad", "n"}
+_NO_LABEL = {"", "unsup", "none", "null", "nan", "na", "n/a", "?", "unlabeled", "unlabelled"}
+_STARS = re.compile(r"^(\d+)(?:\.0+)?\s*(?:stars?|★|⭐|/\s*(?:5|10))?$|^([★⭐]+)[☆]*$")
+_NUMBER = re.compile(r"^[+-]?\d+\.0+$")
+
+
+def looks_like_header(cells: Sequence[str]) -> bool:
+    """False if the first line of a file is data: a label's value, a long text or an empty cell among its cells."""
+    folded = [c.strip().casefold() for c in cells]
+    if any(c in (*TEXT_NAMES, *LABEL_NAMES) for c in folded):
+        return True
+    return not any(c in _POSITIVE | _NEGATIVE | {""} or _STARS.match(c) or len(c) > 60 or c.count(" ") > 4 for c in folded)
+
+
+def find_column(columns: Sequence[str], given: str | None, usual: Sequence[str], what: str, option: str, source: str) -> str | None:
+    """The column the user named (or the nearest name in an error), else the first usual one, else None."""
+    if given is not None:
+        if given in columns:
+            return given
+        raise TenorError(f"No column {given!r} for the {what} in {source}{nearest(given, columns)} It has: {', '.join(columns)}. Choose one with {option}.")
+    by_folded = {c.strip().casefold(): c for c in reversed(columns)}
+    return next((by_folded[u] for u in usual if u in by_folded), None)
+
+
+def guess_columns(sample: Sequence[dict[str, Any]]) -> tuple[str | None, str | None]:
+    """For a table without a header: the text is the longest column on average, the label the one with few values."""
+    if not sample:
+        return None, None
+    columns = list(sample[0])
+    text = max(columns, key=lambda c: sum(len(str(row[c])) for row in sample))
+    others = [c for c in columns if c != text]
+    values = {c: len({str(row[c]) for row in sample}) for c in others}
+    label = min(others, key=lambda c: values[c], default=None)
+    return text, label
+
+
+def label_of(value: Any) -> str | None:
+    """A label as written by the user, trimmed; 1.0 is 1; empty, none, unsup and the like are no label."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return str(int(value))
+    text = str(value).strip()
+    if _NUMBER.match(text):
+        text = text.split(".")[0]
+    return None if text.casefold() in _NO_LABEL else text
+
+
+def sentiment_of(label: object) -> int | None:
+    """1 for a word that means positive, 0 for negative, else None."""
+    folded = str(label).casefold()
+    return 1 if folded in _POSITIVE else 0 if folded in _NEGATIVE else None
+
+
+def order_labels(labels: Iterable[str]) -> list[str]:
+    """The distinct labels in the model's order: negative before positive, numbers by size, else by name."""
+    distinct = set(labels)
+    if len(distinct) == 2 and {sentiment_of(x) for x in distinct} == {0, 1}:
+        return sorted(distinct, key=lambda x: sentiment_of(x) or 0)
+    if all(_stars(x) is not None for x in distinct):
+        return sorted(distinct, key=lambda x: (_stars(x), x))
+    return sorted(distinct)
+
+
+def same_spelling(labels: Sequence[str]) -> list[str]:
+    """Labels that differ only in case become one, in its most frequent spelling."""
+    best: dict[str, str] = {}
+    for spelling, _ in Counter(labels).most_common():
+        best.setdefault(spelling.casefold(), spelling)
+    return [best[x.casefold()] for x in labels]
+
+
+def match_labels(labels: Sequence[str], known: Sequence[object], source: str) -> list[int]:
+    """Index of each label among a model's labels; pos, positive and 1 (neg, negative and 0) count as the same.
+
+    Raises:
+        TenorError: a label that the model does not know.
+    """
+    index = {str(k): i for i, k in enumerate(known)} | {str(k).casefold(): i for i, k in reversed(list(enumerate(known)))}
+    if len(known) == 2 and {sentiment_of(k) for k in known} == {0, 1}:
+        meaning = {sentiment_of(k): i for i, k in enumerate(known)}
+        for word in _POSITIVE | _NEGATIVE:
+            index.setdefault(word, meaning[sentiment_of(word)])
+    unknown = {x for x in labels if x not in index and x.casefold() not in index}
+    if unknown:
+        first = sorted(unknown)[0]
+        raise TenorError(
+            f"The model knows the labels {', '.join(map(str, known))}; {source} has {first!r}"
+            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}{nearest(first, map(str, known))} Choose the right column with --label."
+        )
+    return [index[x] if x in index else index[x.casefold()] for x in labels]
+
+
+def stars_to_sentiment(labels: Sequence[str]) -> list[str | None]:
+    """Ratings to negative and positive; the middle is no label (as IMDb's own: up to 4 of 10 negative, from 7 positive).
+
+    Raises:
+        TenorError: a label that is no rating from 0 to 10.
+    """
+    stars = {x: _stars(x) for x in labels}
+    wrong = sorted(x for x, n in stars.items() if n is None or n > 10)
+    if wrong:
+        raise TenorError(f"--stars sentiment needs ratings (1 to 5, or 1 to 10); got {wrong[0]!r}. Choose the right column with --label.")
+    top = 5 if max((n or 0 for n in stars.values()), default=0) <= 5 else 10
+    low, high = (2, 4) if top == 5 else (4, 7)
+
+    def word(label: str) -> str | None:
+        n = stars[label]
+        return None if n is None or low < n < high else "positive" if n >= high else "negative"
+
+    return [word(x) for x in labels]
+
+
+def _stars(label: str) -> int | None:
+    found = _STARS.match(label.strip())
+    return None if not found else int(found[1]) if found[1] else len(found[2])

@@ -1,0 +1,178 @@
+"""Texts to token ids: cleaning, words or byte-pair pieces, vocabulary, cutting."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tokenizers as hf
+
+from tenor.config import TextConfig
+from tenor.errors import TenorError
+
+PAD, UNK = 0, 1
+SPECIAL = ["<pad>", "<unk>"]
+
+# A word with its inner apostrophes (don't), or a single mark.
+_WORD = r"[\p{L}\p{N}\p{M}_]+(?:'\p{L}+)*|[^\s\p{L}\p{N}\p{M}_]"
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+# Byte-pair merges are learned from this many characters at most, rows evenly spread; more changes few merges.
+_BPE_CHARACTERS = 20_000_000
+
+
+def clean(text: str) -> str:
+    """Text without HTML tags and entities, with single spaces."""
+    return " ".join(html.unescape(_TAG.sub(" ", text)).split())
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of unequal length in one array: row i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: np.ndarray  # [N] int32
+    offsets: np.ndarray  # [rows + 1] int64
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[rows] int64"""
+        return np.diff(self.offsets)
+
+    def take(self, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
+        """Rows of `lengths`, each from a start in `values` (a row may be taken twice or never)."""
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Ragged(self.values[np.repeat(starts, lengths) + within], offsets)
+
+
+def cut(ids: Ragged, limit: int, keep: str) -> Ragged:
+    """Rows of at most `limit` tokens: the head, the tail, or both ends (a half each) of longer ones."""
+    lengths = ids.lengths
+    if keep == "tail":
+        kept = np.minimum(lengths, limit)
+        return ids.take(ids.offsets[1:] - kept, kept)
+    if keep == "head":
+        return ids.take(ids.offsets[:-1], np.minimum(lengths, limit))
+    # Each row as two runs that touch where nothing is cut.
+    head = np.minimum(lengths, limit - limit // 2)
+    tail = np.minimum(lengths - head, limit // 2)
+    runs = np.stack([head, tail], 1).ravel()
+    starts = np.stack([ids.offsets[:-1], ids.offsets[1:] - tail], 1).ravel()
+    pieces = ids.take(starts, runs)
+    return Ragged(pieces.values, pieces.offsets[::2])
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Texts split at white space, each distinct piece kept once: text i is `distinct[index[offsets[i]:offsets[i + 1]]]`.
+
+    A review of 230 words has few pieces of its own: tokenising each distinct piece once is what makes indexing fast
+    (50,000 film reviews: 10 million pieces, 0.4 million distinct ones).
+    """
+
+    distinct: list[str]
+    index: Ragged
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Chunks:
+        pieces = pc.utf8_split_whitespace(pa.array(texts, pa.large_string()))
+        coded = pc.dictionary_encode(pieces.flatten())
+        lengths = pc.list_value_length(pieces).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        return cls(coded.dictionary.to_pylist(), Ragged(coded.indices.to_numpy(zero_copy_only=False), offsets))
+
+
+class Tokenizer:
+    """Lower-cased words (and marks) or byte-pair pieces to ids; 0 is <pad>, 1 is <unk>. Wraps a `tokenizers.Tokenizer`."""
+
+    def __init__(self, inner: hf.Tokenizer) -> None:
+        self.inner = inner
+
+    @classmethod
+    def train(cls, chunks: Chunks, config: TextConfig) -> Tokenizer:
+        """Choose the vocabulary from training texts.
+
+        Raises:
+            TenorError: the texts have no token at all.
+        """
+        if config.tokens == "bpe":
+            return cls(_train_bpe(chunks, config.vocab))
+        inner = hf.Tokenizer(hf.models.WordLevel({t: i for i, t in enumerate(SPECIAL)}, unk_token="<unk>"))
+        inner.normalizer = hf.normalizers.Sequence([hf.normalizers.Replace("’", "'"), hf.normalizers.Lowercase()])
+        inner.pre_tokenizer = hf.pre_tokenizers.Split(hf.Regex(_WORD), "removed", invert=True)
+        counts: Counter[str] = Counter()
+        times = np.bincount(chunks.index.values, minlength=len(chunks.distinct)).tolist()
+        for piece, n in zip(chunks.distinct, times, strict=True):
+            for word, _ in inner.pre_tokenizer.pre_tokenize_str(inner.normalizer.normalize_str(piece)):
+                counts[word] += n
+        if not counts:
+            raise TenorError("The training texts hold no word at all. Choose the right column with --text.")
+        by_count = sorted(counts.items(), key=lambda c: (-c[1], c[0]))  # the name decides ties: the same data, the same ids
+        words = [w for w, _ in by_count if w not in SPECIAL][: config.vocab - len(SPECIAL)]
+        inner.model = hf.models.WordLevel({t: i for i, t in enumerate([*SPECIAL, *words])}, unk_token="<unk>")
+        return cls(inner)
+
+    def encode(self, texts: Sequence[str]) -> Ragged:
+        """Ids of each text, uncut."""
+        return self.encode_chunks(Chunks.of(texts))
+
+    def encode_chunks(self, chunks: Chunks) -> Ragged:
+        encoded = self.inner.encode_batch_fast(chunks.distinct, add_special_tokens=False)
+        lists = [e.ids for e in encoded]
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        pieces = Ragged(np.fromiter((i for ids in lists for i in ids), np.int32, int(offsets[-1])), offsets)
+        index = chunks.index.values
+        tokens = pieces.take(pieces.offsets[index], lengths[index])
+        return Ragged(tokens.values, tokens.offsets[chunks.index.offsets])
+
+    def __len__(self) -> int:
+        return self.inner.get_vocab_size()
+
+    def to_json(self) -> str:
+        return self.inner.to_str(pretty=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizer:
+        """Raises TenorError if it is no tokenizer of ours."""
+        try:
+            json.loads(text)  # tokenizers raises a plain Exception; check what can be checked first
+            inner = hf.Tokenizer.from_str(text)
+        except Exception as error:  # noqa: BLE001 - the only type that tokenizers raises
+            raise TenorError(f"tokenizer.json cannot be read ({error}). Copy the model folder again.") from error
+        if [inner.id_to_token(i) for i in range(len(SPECIAL))] != SPECIAL:
+            raise TenorError(f"tokenizer.json must begin with {' and '.join(SPECIAL)}. Copy the model folder again.")
+        return cls(inner)
+
+
+def _train_bpe(chunks: Chunks, vocab: int) -> hf.Tokenizer:
+    """Byte-level BPE, lower-cased (Sennrich et al. 2016, arXiv 1508.07909v5; bytes as in GPT-2)."""
+    inner = hf.Tokenizer(hf.models.BPE(unk_token=None))
+    inner.normalizer = hf.normalizers.Lowercase()
+    inner.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    inner.decoder = hf.decoders.ByteLevel()
+    trainer = hf.trainers.BpeTrainer(
+        vocab_size=max(vocab, 256 + len(SPECIAL)), special_tokens=SPECIAL, initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    inner.train_from_iterator(_evenly(chunks), trainer)
+    return inner
+
+
+def _evenly(chunks: Chunks) -> Iterable[str]:
+    """Texts again, evenly spread rows, at most _BPE_CHARACTERS."""
+    size = sum(map(len, chunks.distinct)) / max(1, len(chunks.distinct)) * len(chunks.index.values)
+    step = max(1, round(size / _BPE_CHARACTERS))
+    for row in range(0, len(chunks.index), step):
+        yield " ".join(chunks.distinct[i] for i in chunks.index[row])

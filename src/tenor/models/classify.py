@@ -1,0 +1,86 @@
+"""Many-to-one: a text to a label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tenor.config import ModelConfig
+from tenor.data.batches import Batch, by_length, pack
+from tenor.data.text import Ragged
+from tenor.models.encoder import Encoder
+
+
+class Scores(NamedTuple):
+    """What a batch gave: the mean loss (to differentiate), rows that were right, rows, tokens."""
+
+    loss: Tensor
+    right: int
+    rows: int
+    tokens: int
+
+
+class TextClassifier(nn.Module):
+    """Encoder, dropout, dense output: one logit and a sigmoid for two labels, a softmax for more.
+
+    Args:
+        vocab: number of token ids.
+        labels: number of labels, at least 2.
+        config: the network's sizes.
+        dtype: of the recurrent layers' products.
+    """
+
+    def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.encoder = Encoder(vocab, config, dtype)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(self.encoder.features, 1 if labels == 2 else labels)
+        if config.init == "keras":
+            nn.init.xavier_uniform_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
+
+    @property
+    def path(self) -> str:
+        return self.encoder.recurrent.path
+
+    def forward(self, batch: Batch) -> Tensor:
+        """-> logits [B, 1] or [B, labels], at the batch's places."""
+        device = self.output.weight.device
+        tokens = batch.tokens._replace(data=batch.tokens.data.to(device))  # batch_sizes stay on the CPU
+        logits: Tensor = self.output(self.dropout(self.encoder(tokens)))
+        return logits
+
+    def scores(self, batch: Batch, targets: Tensor) -> Scores:
+        """targets: [all rows] int64 label indexes, of which the batch's rows are taken."""
+        logits = self(batch)
+        wanted = targets[torch.from_numpy(batch.rows)].to(logits.device)  # [B]
+        if logits.shape[1] == 1:
+            loss = F.binary_cross_entropy_with_logits(logits[:, 0], wanted.float())
+            guessed = (logits[:, 0] > 0).long()
+        else:
+            loss = F.cross_entropy(logits, wanted)
+            guessed = logits.argmax(1)
+        return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
+
+
+def probabilities(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:
+    """[rows, labels] float64, in the order of `ids`."""
+    model.eval()
+    out = None
+    with torch.inference_mode():
+        for rows in by_length(ids.lengths, batch_size):
+            batch = pack(ids, rows, pad_to)
+            logits = model(batch).double().cpu()
+            if logits.shape[1] == 1:
+                positive = torch.sigmoid(logits)
+                share = torch.cat((1 - positive, positive), 1).numpy()
+            else:
+                share = torch.softmax(logits, 1).numpy()
+            if out is None:
+                out = np.empty((len(ids), share.shape[1]))
+            out[batch.rows] = share
+    return out if out is not None else np.empty((0, max(2, model.output.out_features)))

@@ -1,0 +1,68 @@
+"""Embedding, recurrent stack and pooling: packed token ids to one vector a row."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from tenor.cells.layers import GRU, LSTM, RNN, Places
+from tenor.config import ModelConfig
+
+_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
+class Encoder(nn.Module):
+    """Args: vocab: number of token ids; config: sizes and dropouts; dtype: of the recurrent layers' products."""
+
+    def __init__(self, vocab: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(vocab, config.embedding)
+        self.recurrent = _CELLS[config.cell](config.embedding, config.hidden, config.layers, config.dropout, config.bidirectional, dtype)
+        self.features = config.hidden * (2 if config.bidirectional else 1) * (2 if config.pooling == "max_mean" else 1)
+        if config.init == "keras":
+            keras_init(self)
+        else:
+            nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def forward(self, tokens: PackedSequence) -> Tensor:
+        """tokens: data [N] ids -> [B, features]"""
+        places = Places(tokens.batch_sizes)
+        x = self.embedding(tokens.data)  # [N, E]
+        if self.training and self.config.word_dropout:
+            kept = torch.empty(len(x), 1, device=x.device).bernoulli_(1 - self.config.word_dropout)
+            x = x * kept
+        x = nn.functional.dropout(x, self.config.embedding_dropout, self.training)
+        out, finals = self.recurrent(PackedSequence(x, tokens.batch_sizes), places)
+        if self.config.pooling == "last":
+            directions = 2 if self.config.bidirectional else 1
+            return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
+        return max_mean(places.pad(out.data), places)
+
+
+def max_mean(padded: Tensor, places: Places) -> Tensor:
+    """[T, B, F] -> [B, 2F]: greatest and mean value of each feature over a row's own tokens."""
+    live = places.live.to(padded.device)[:, :, None]
+    most = padded.masked_fill(~live, -math.inf).amax(0)
+    mean = (padded * live).sum(0) / places.lengths.to(padded.device)[:, None]
+    return torch.cat((most, mean), 1)
+
+
+def keras_init(encoder: Encoder) -> None:
+    """Keras' defaults: embedding U(-0.05, 0.05), input weights Glorot uniform over all gates together, recurrent weights
+    orthogonal likewise, biases 0 and the LSTM's forget gate 1 (keras.layers.LSTM, version 3)."""
+    nn.init.uniform_(encoder.embedding.weight, -0.05, 0.05)
+    hidden = encoder.config.hidden
+    with torch.no_grad():
+        for name, weight in encoder.recurrent.named_parameters():
+            if name.startswith("weight_ih"):
+                nn.init.xavier_uniform_(weight)
+            elif name.startswith("weight_hh"):
+                nn.init.orthogonal_(weight)
+            else:
+                weight.zero_()
+                if encoder.config.cell == "lstm" and name.startswith("bias_ih"):
+                    weight[hidden : 2 * hidden] = 1.0

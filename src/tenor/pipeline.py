@@ -1,0 +1,67 @@
+"""Tokenizer and network together: texts in, probabilities out. What a model folder rebuilds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenor.cells.hardware import choose_device, choose_dtype
+from tenor.config import Device, ModelConfig, Precision, TextConfig, build
+from tenor.data.text import Ragged, Tokenizer, clean, cut
+from tenor.errors import TenorError
+from tenor.models.classify import TextClassifier, probabilities
+from tenor.store import Stored
+
+
+class Pipeline:
+    """A classifier ready for texts.
+
+    Args:
+        labels: names in the order of the probabilities; with two, the second is the positive one.
+        tokenizer, text: how a text becomes ids.
+        model: the network's sizes.
+        device, precision: where and how it computes.
+    """
+
+    def __init__(
+        self, labels: Sequence[Any], tokenizer: Tokenizer, text: TextConfig, model: ModelConfig, device: Device = "auto", precision: Precision = "auto"
+    ) -> None:
+        self.labels, self.tokenizer, self.text, self.model = list(labels), tokenizer, text, model
+        where = choose_device(device)
+        self.network = TextClassifier(len(tokenizer), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
+
+    @property
+    def pad_to(self) -> int:
+        return self.text.max_tokens if self.text.pad_to_max else 0
+
+    def cut(self, ids: Ragged) -> Ragged:
+        return cut(ids, self.text.max_tokens, self.text.keep)
+
+    def probabilities(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Raw texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""
+        ids = self.tokenizer.encode([clean(t) for t in texts])
+        return probabilities(self.network, self.cut(ids), pad_to=self.pad_to), ids.lengths
+
+    def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
+        config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model)} | more
+        weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}
+        return Stored(config, self.tokenizer.to_json(), weights, metrics, history)
+
+    @classmethod
+    def rebuilt(cls, stored: Stored, device: Device = "auto", precision: Precision = "auto") -> Pipeline:
+        """Raises TenorError if tokenizer, settings and weights do not fit each other."""
+        config = stored.config
+        text, model = build(TextConfig, config["text"]), build(ModelConfig, config["model"])
+        pipeline = cls(config["labels"], Tokenizer.from_json(stored.tokenizer), text, model, device, precision)
+        expected = {k: tuple(v.shape) for k, v in pipeline.network.state_dict().items()}
+        found = {k: v.shape for k, v in stored.weights.items()}
+        if expected != found:
+            odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        pipeline.network.load_state_dict({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        pipeline.network.eval()
+        return pipeline

@@ -1,0 +1,81 @@
+"""The state of a training run in one safetensors file, written beside and renamed: enough to go on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tenor.errors import TenorError
+
+
+@dataclass
+class State:
+    """All that a run knows besides weights; random numbers need no state, they follow from seed and step."""
+
+    step: int = 0  # optimiser steps done
+    epoch: int = 0  # epochs done
+    batch: int = 0  # batches done in the current epoch
+    loss: float = 0.0  # sums over the current epoch's rows
+    right: int = 0
+    rows: int = 0
+    tokens: int = 0
+    seconds: float = 0.0  # spent training so far, over all sittings
+    epoch_seconds: float = 0.0
+    best_epoch: int = 0  # 0: none yet
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
+
+
+def save_checkpoint(path: Path, state: State, settings: dict[str, Any], model: torch.nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> None:
+    """`settings` is compared when the run goes on: it must name all that decides the result."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in best.items()}
+    for number, moments in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{k}": v for k, v in moments.items()}
+    # exp_avg of a bias and so on: safetensors wants plain contiguous tensors on the CPU
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    write_atomically(path, save(tensors, {"state": json.dumps(asdict(state)), "settings": json.dumps(settings, sort_keys=True)}))
+
+
+def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> tuple[State, dict[str, Tensor]]:
+    """Restore model and optimiser in place; returns the state and the best weights so far.
+
+    Raises:
+        TenorError: the file is broken, or the settings differ from those of the run that wrote it.
+    """
+    try:
+        with safe_open(path, "pt") as f:
+            metadata = f.metadata() or {}
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise TenorError(f"The checkpoint {path} cannot be read ({error}). Delete {path.parent} to start again.") from error
+    earlier = json.loads(metadata["settings"])
+    different = sorted(k for k in earlier.keys() | settings.keys() if earlier.get(k) != settings.get(k))
+    if different:
+        listed = ", ".join(f"{k} {earlier.get(k)!r} -> {settings.get(k)!r}" for k in different[:6])
+        raise TenorError(f"--resume goes on with the settings and data it began with; changed: {listed}. Give the first command again, or delete {path.parent} to start anew.")
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".")
+            moments.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    return State(**json.loads(metadata["state"])), {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """A reader sees the old file or the new one, never a part; both survive a crash of the machine."""
+    beside = path.with_name(path.name + ".new")
+    with open(beside, "wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(beside, path)
