@@ -54,7 +54,7 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
         _check_given(config, len(train), len(test), second_file)
     if len(train) == 0:
         raise TenorError(f"No rows are left to train on (split: {name}). Give more rows or a smaller --test-rows.")
-    train, validation = _draw(y, train, _validation_rows(len(train), config.validation), seed + 1)
+    train, validation = validation_split(y, train, config.validation, seed)
     missing = sorted(set(y.tolist()) - set(y[train].tolist()))
     if len(set(y[train].tolist())) < 2 or missing:
         raise TenorError(
@@ -88,6 +88,11 @@ def _numbers(rows: int, config: SplitConfig) -> tuple[int, int]:
     if train < 0 or test < 0 or train + test > rows:
         raise TenorError(f"{max(train, 0):,} training and {max(test, 0):,} test rows asked for; there are {rows:,} labelled rows. Lower --train-rows or --test-rows.")
     return train, test
+
+
+def validation_split(y: np.ndarray, rows: np.ndarray, wish: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows and, drawn from them at random with balance, validation rows; `wish` as in SplitConfig.validation."""
+    return _draw(y, rows, _validation_rows(len(rows), wish), seed + 1)
 
 
 def _validation_rows(train: int, wish: float | None) -> int:

@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import plotext
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -40,20 +39,23 @@ def draw(history: Sequence[dict[str, Any]], best_epoch: int, title: str, test_ac
     return files
 
 
-def in_terminal(history: Sequence[dict[str, Any]], width: int = 78, height: int = 12) -> str:
-    """The same two curves as text with colours."""
-    plotext.clear_figure()
-    plotext.subplots(1, 2)
-    epochs = [e["epoch"] for e in history]
-    for place, key in ((1, "accuracy"), (2, "loss")):
-        panel = plotext.subplot(1, place)
-        panel.theme("clear")
-        panel.plot_size(width // 2, height)
-        panel.plot(epochs, [e[key] for e in history], color="red", marker="braille", label="train")
-        if history and f"validation_{key}" in history[0]:
-            panel.plot(epochs, [e[f"validation_{key}"] for e in history], color="blue", marker="braille", label="validation")
-        panel.title(key)
-        panel.xticks(epochs if len(epochs) <= 10 else epochs[:: len(epochs) // 8])
-    text: str = plotext.build()
-    plotext.clear_figure()
-    return text
+def in_terminal(history: Sequence[dict[str, Any]], height: int = 8) -> str:
+    """The same two curves, a column an epoch, as text in rich's markup (plotext changed its whole interface in 6.0)."""
+    lines: list[str] = []
+    for key in ("accuracy", "loss"):
+        curves = [("red", [e[key] for e in history])]
+        if f"validation_{key}" in history[0]:
+            curves.append(("blue", [e[f"validation_{key}"] for e in history]))
+        values = [v for _, curve in curves for v in curve]
+        low, span = min(values), max(values) - min(values) or 1.0
+        grid = [["  "] * len(history) for _ in range(height)]
+        for colour, curve in curves:
+            for x, value in enumerate(curve):
+                y = height - 1 - round((value - low) / span * (height - 1))
+                grid[y][x] = f"[{colour}]●[/{colour}] "
+        lines.append(f"[bold]{key}[/bold]  [red]● train[/red]" + ("  [blue]● validation[/blue]" if len(curves) > 1 else ""))
+        for y, row in enumerate(grid):
+            number = f"{low + span * (height - 1 - y) / (height - 1):7.3f}" if y in (0, height - 1) else " " * 7
+            lines.append(f"{number} ┤ {''.join(row)}".rstrip())
+        lines.append(f"{'epoch':>7} └ 1 to {len(history)}")
+    return "\n".join(lines)

@@ -34,11 +34,25 @@ BASE = Preset(
     SplitConfig(how="random"),
 )
 
+# Below so many rows 4 epochs are too few steps to learn anything.
+SMALL = 10_000
+
+
+def _small(rows: int) -> dict[str, Any]:
+    """More epochs and smaller batches for few rows."""
+    return {"epochs": max(5, min(20, 40_000 // max(1, rows))), "batch_size": 16 if rows < 2000 else 32}
+
+
 PRESETS = {"base": BASE, "article": ARTICLE}
 
 
-def preset(name: str, **changes: Any) -> Preset:
+def preset(name: str, rows: int | None = None, **changes: Any) -> Preset:
     """A preset with some settings changed; None leaves a setting as it is.
+
+    Args:
+        name: "base" or "article".
+        rows: number of rows to train on, to which base fits its epochs and batches; None: as for many.
+        changes: settings of TextConfig, ModelConfig, TrainConfig or SplitConfig by name.
 
     Raises:
         TenorError: no such preset or setting, or a value that is not allowed.
@@ -46,6 +60,8 @@ def preset(name: str, **changes: Any) -> Preset:
     if name not in PRESETS:
         raise TenorError(f"No preset {name!r}{nearest(name, PRESETS)} There are: {', '.join(PRESETS)}.")
     start = PRESETS[name]
+    if name == "base" and rows is not None and rows < SMALL:
+        start = replace(start, train=replace(start.train, **_small(rows)))
     changes = {k: v for k, v in changes.items() if v is not None}
     known = {f.name: part.name for part in fields(Preset) for f in fields(getattr(start, part.name))}
     parts: dict[str, dict[str, Any]] = {part.name: asdict(getattr(start, part.name)) for part in fields(Preset)}

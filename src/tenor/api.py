@@ -1,0 +1,176 @@
+"""The estimator: scikit-learn's interface over the same network, loop and store as the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from tenor import store
+from tenor.config import Cell, Device, Precision, Tokens
+from tenor.data.splits import validation_split
+from tenor.data.text import clean
+from tenor.errors import TenorError
+from tenor.pipeline import Pipeline
+from tenor.results.report import card
+from tenor.training.fit import fit
+from tenor.training.presets import Preset, preset
+
+
+class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A recurrent text classifier.
+
+    Args:
+        preset: "base" (recommended) or "article" (the classic tutorial network); None in any other argument is its value.
+        cell: "lstm", "gru" or "rnn".
+        layers: stacked recurrent layers.
+        hidden: units a direction.
+        embedding: size of the word vectors.
+        bidirectional: read each text from both ends.
+        epochs, batch_size, learning_rate: of the training.
+        max_tokens: longer texts are cut.
+        vocab: entries of the vocabulary.
+        tokens: "word" or "bpe".
+        validation: share (below 1) or number of the rows given to `fit` that choose the epoch; 0 keeps the last one.
+        seed: the same seed and data give the same model.
+        device: "auto", "cpu" or "cuda".
+        precision: "auto", "float32" or "bfloat16".
+
+    After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.
+
+    >>> from tenor import Classifier
+    >>> texts, labels = ["good food", "bad food", "a good room", "a bad room"] * 5, ["pos", "neg", "pos", "neg"] * 5
+    >>> model = Classifier(cell="gru", hidden=8, epochs=30, seed=1).fit(texts, labels)
+    >>> model.predict(["good", "bad"]).tolist()
+    ['pos', 'neg']
+    """
+
+    def __init__(
+        self,
+        preset: str = "base",
+        cell: Cell | None = None,
+        layers: int | None = None,
+        hidden: int | None = None,
+        embedding: int | None = None,
+        bidirectional: bool | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        max_tokens: int | None = None,
+        vocab: int | None = None,
+        tokens: Tokens | None = None,
+        validation: float | None = None,
+        seed: int = 0,
+        device: Device = "auto",
+        precision: Precision = "auto",
+    ) -> None:
+        self.preset = preset
+        self.cell = cell
+        self.layers = layers
+        self.hidden = hidden
+        self.embedding = embedding
+        self.bidirectional = bidirectional
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_tokens = max_tokens
+        self.vocab = vocab
+        self.tokens = tokens
+        self.validation = validation
+        self.seed = seed
+        self.device = device
+        self.precision = precision
+
+    def fit(self, X: Sequence[str], y: ArrayLike) -> Self:
+        """Train on texts.
+
+        Args:
+            X: [rows] texts (a list, an array or a column of a data frame).
+            y: [rows] labels of any kind that sorts (str, int, bool).
+
+        Raises:
+            TenorError: X holds no texts, X and y differ in length, or there is one label only.
+        """
+        texts = _texts(X)
+        labels = np.asarray(y)
+        if labels.ndim != 1 or len(labels) != len(texts):
+            raise TenorError(f"fit needs a label for each text; got {len(texts)} texts and labels of shape {labels.shape}.")
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise TenorError(f"Training needs at least two different labels; got {self.classes_.tolist()}.")
+        settings = self._settings(len(texts))
+        train, validation = validation_split(targets, np.arange(len(texts)), self.validation, self.seed)
+        self.pipeline_, outcome, _ = fit(
+            self.classes_.tolist(),
+            [texts[i] for i in train],
+            targets[train].astype(np.int64),
+            [texts[i] for i in validation],
+            targets[validation].astype(np.int64),
+            settings,
+        )
+        self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
+        return self
+
+    def _settings(self, rows: int) -> Preset:
+        names = {f.name for part in fields(Preset) if part.name != "split" for f in fields(getattr(preset(self.preset), part.name))}
+        return preset(self.preset, rows=rows, **{k: v for k, v in self.get_params().items() if k in names})
+
+    def predict_proba(self, X: Sequence[str]) -> np.ndarray:
+        """[rows] texts -> [rows, labels], columns as in `classes_`."""
+        check_is_fitted(self, "pipeline_")
+        return self.pipeline_.probabilities(_texts(X))[0]
+
+    def predict(self, X: Sequence[str]) -> np.ndarray:
+        """[rows] texts -> [rows] labels."""
+        best: np.ndarray = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Write a model folder for `load` and for `tenor predict`.
+
+        Raises:
+            TenorError: it exists already, or cannot be written.
+        """
+        check_is_fitted(self, "pipeline_")
+        metrics = {"finished": True, "best_epoch": self.best_epoch_, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
+        more = {"train": asdict(self._settings(0).train), "estimator": self.get_params()}
+        stored = self.pipeline_.stored(more, metrics, self.history_)
+        store.write(Path(folder), stored, {"README.md": card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        return tags
+
+
+def load(folder: str | Path, device: Device = "auto", precision: Precision = "auto") -> Classifier:
+    """A classifier from a model folder, whoever wrote it; needs no training data and executes nothing.
+
+    Raises:
+        TenorError: no model folder, damaged, changed, or of a newer format.
+    """
+    stored = store.read(Path(folder))
+    parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
+    model = Classifier(**parameters)
+    model.pipeline_ = Pipeline.rebuilt(stored, device, precision)
+    model.classes_ = np.array(stored.config["labels"])
+    model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
+    return model
+
+
+def _texts(X: Sequence[str]) -> list[str]:
+    if isinstance(X, (str, bytes)):
+        raise TenorError(f"X is a list of texts; got one text. Write [{X!r:.40}].")
+    texts = list(np.asarray(X, dtype=object).ravel()) if not isinstance(X, list) else X
+    wrong = next((i for i, t in enumerate(texts) if not isinstance(t, str)), None)
+    if wrong is not None:
+        raise TenorError(f"X is a list of texts; at place {wrong} it has {texts[wrong]!r:.60} of type {type(texts[wrong]).__name__}.")
+    return [clean(t) for t in texts]

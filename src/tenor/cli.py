@@ -1,0 +1,354 @@
+"""The command line: parses and prints, nothing else."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape as _escape
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from tenor.errors import TenorError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Model = Annotated[Path, typer.Option("-m", "--model", help="A model folder, as written by train.")]
+TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
+LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
+Stars = Annotated[Literal["classes", "sentiment"], typer.Option(help="Ratings as labels: each its own class, or low negative, high positive, middle left out.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken lines and count them.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+PrecisionName = Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the recurrent layers.")]
+
+
+def main() -> None:
+    """Entry point: a TenorError is printed and ends with 2; typer ends wrong usage with 2 and Ctrl-C with 130."""
+    try:
+        app()
+    except TenorError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": message}))
+    err.print(f"[bold red]Error:[/bold red] {_escape(message)}")
+    sys.exit(2)
+
+
+# train ---------------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: tenor train reviews.csv --text comment --label stars --out my-model")
+def train(
+    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet), a folder, an archive, or a data set: imdb, sample.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
+    text: TextColumnName = None,
+    label: LabelColumnName = None,
+    stars: Stars = "classes",
+    preset: Annotated[Literal["base", "article"], typer.Option(help="base: recommended. article: the classic tutorial network.")] = "base",
+    cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
+    embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's rate (its peak, where the preset varies it).")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are cut to this.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
+    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help="Words, or byte-pair pieces.")] = None,
+    split: Annotated[Literal["range", "random", "official"] | None, typer.Option(help="How test rows are chosen: the last rows, at random with balance, or the data's own.")] = None,
+    train_rows: Annotated[int | None, typer.Option(help="Number of training rows (validation rows come out of them).")] = None,
+    test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
+    test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Train the linear baseline beside it.")] = True,
+    keep_overlap: Annotated[bool, typer.Option("--keep-overlap", help="Keep training rows whose text is also a test text.")] = False,
+    skip_bad: SkipBad = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same command again.")] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Check the data, train, test once, compare with a linear baseline, write a model folder."""
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.jobs.train import Order
+        from tenor.jobs.train import train as run
+        from tenor.training.presets import preset as preset_of
+    changes = {
+        "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
+        "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
+        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision,
+    }  # fmt: skip
+    command = shlex.join(["tenor", *sys.argv[1:]])
+    order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
+    with say.training() as events, say.download() as progress:
+        metrics = run(order, say, events, progress)
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        _show_training(metrics, out_folder)
+    if not metrics["finished"]:
+        err.print(f"Interrupted: a usable model of what was learnt so far is in {out_folder}. The same command with --resume goes on.")
+        raise typer.Exit(130)
+
+
+class Talk:
+    """Prints what a job says; with --json nothing but the object goes to standard output."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.console = err if as_json else out
+        self.quiet = as_json
+
+    def __call__(self, heading: str, sentences: list[str]) -> None:
+        if not self.quiet:
+            self.console.print(f"[bold]{heading}[/bold]")
+            for sentence in sentences:
+                self.console.print(f"  {_escape(sentence)}")
+
+    @contextmanager
+    def download(self) -> Iterator[Any]:
+        """A progress bar in bytes that appears with the first block."""
+        with Progress(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err) as bar:
+            task = None
+
+            def progress(done: int, total: int) -> None:
+                nonlocal task
+                task = task if task is not None else bar.add_task("", total=total)
+                bar.update(task, completed=done)
+
+            yield progress
+
+    @contextmanager
+    def training(self) -> Iterator[Any]:
+        """Events with a live progress bar; the first Ctrl-C (or kill) asks the loop to stop after its step."""
+        from tenor.training.loop import Events, State
+
+        asked = False
+
+        def ask(*_: object) -> None:
+            nonlocal asked
+            if asked:
+                raise KeyboardInterrupt
+            asked = True
+
+        columns = (SpinnerColumn(), TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
+        bar = Progress(*columns, console=err, transient=True)
+
+        class Live(Events):
+            def begin(self, epochs: int, batches: int, state: State) -> None:
+                nonlocal task
+                # Only now is there something to save; before, Ctrl-C simply ends.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    earlier[number] = signal.signal(number, ask)
+                bar.start()
+                task = bar.add_task("", total=epochs * batches, completed=state.step, epoch=state.epoch + 1, epochs=epochs, numbers="")
+                self.batches = batches
+
+            def step(self, state: State, tokens: int) -> None:
+                speed = state.tokens / max(state.epoch_seconds, 1e-9) if state.epoch_seconds else 0
+                numbers = f"loss {state.loss / state.rows:.3f}  accuracy {state.right / state.rows:.3f}  {speed / 1000:,.0f}k tokens/s"
+                bar.update(task, completed=state.step, epoch=(state.step - 1) // self.batches + 1, numbers=numbers)
+
+            def epoch(self, entry: dict[str, Any]) -> None:
+                validation = f", validation {entry['validation_accuracy']:.4f}" if "validation_accuracy" in entry else ""
+                err.print(f"  epoch {entry['epoch']}: accuracy train {entry['accuracy']:.4f}{validation}, loss {entry['loss']:.4f}, {entry['seconds']:.0f} s, {entry['tokens_per_second']:,} tokens/s")
+
+            def stop(self) -> bool:
+                return asked
+
+        task: Any = None
+        earlier: dict[int, Any] = {}
+        try:
+            yield Live()
+        finally:
+            bar.stop()
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+
+def _show_training(metrics: dict[str, Any], folder: Path) -> None:
+    from tenor.results.curves import in_terminal
+    from tenor.results.report import percent, verdict
+    from tenor.store import read
+
+    history = read(folder).history
+    if len(history) > 1:
+        out.print(in_terminal(history))
+    out.print(f"[bold]Kernel[/bold]\n  {_escape(metrics['kernel'])}")
+    if "test" in metrics:
+        out.print(f"[bold]Test[/bold]\n  {percent(metrics['test'])}")
+    if "baseline" in metrics:
+        out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
+    out.print(f"[bold]Written to {folder}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
+    out.print(f'  Use it: tenor predict "a text" -m {folder}')
+
+
+# evaluate, predict, info, data ---------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: tenor evaluate new-reviews.csv -m my-model")
+def evaluate(
+    source: Annotated[str, typer.Argument(help="Labelled rows: a file, folder, archive or data set.")],
+    model: Model,
+    text: TextColumnName = None,
+    label: LabelColumnName = None,
+    stars: Stars = "classes",
+    part: Annotated[Literal["train", "test"] | None, typer.Option(help="Only this part of the data's own split.")] = None,
+    skip_bad: SkipBad = False,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    as_json: Json = False,
+) -> None:
+    """Accuracy with its interval, F1, AUC, confusion and accuracy by length of text."""
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.jobs.evaluate import evaluate as run
+    with say.download() as progress:
+        result = run(source, _pipeline(model, device, precision), part, text, label, stars, skip_bad, progress)
+    if as_json:
+        print(json.dumps(result))
+        return
+    from tenor.results.report import percent
+
+    for note in result["notes"]:
+        out.print(f"  {_escape(note)}")
+    auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
+    out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
+    labels = [str(x) for x in result["labels"]]
+    _table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
+    slices = [[s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in result["by_length"]]
+    _table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
+
+
+@app.command(epilog='Examples: tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model')
+def predict(
+    model: Model,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    source: Annotated[str | None, typer.Option("-i", "--input", help="A table to classify, or - for lines from a pipe.")] = None,
+    target: Annotated[Path | None, typer.Option("-o", "--output", help="The table to write: .csv, .tsv, .jsonl or .parquet.")] = None,
+    text: TextColumnName = None,
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    as_json: Json = False,
+) -> None:
+    """Label texts, a file of any size, or the lines of a pipe."""
+    if bool(texts) == (source is not None):
+        raise TenorError("Give texts, or a file with -i (one of the two): tenor predict \"a text\" -m MODEL, or tenor predict -i FILE -o FILE -m MODEL.")
+    if source is not None and source != "-" and target is None:
+        raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")
+    if target is not None and source in (None, "-"):
+        raise TenorError("-o goes with -i FILE; texts and pipes are answered on standard output.")
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.jobs.predict import predict_file, predict_lines, predict_texts
+    pipeline = _pipeline(model, device, precision)
+    if source is None:
+        answers = predict_texts(pipeline, texts or [])
+        if as_json:
+            print(json.dumps([{"text": t, **a} for t, a in zip(texts or [], answers, strict=True)]))
+            return
+        for given, answer in zip(texts or [], answers, strict=True):
+            lost = f"  ({answer['tokens_cut']:,} tokens cut)" if answer["tokens_cut"] else ""
+            out.print(f"[bold]{_escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {_escape(given[:200])}{lost}")
+        return
+    if source == "-":
+        for line, answer in predict_lines(pipeline, sys.stdin):
+            print(json.dumps({"text": line, **answer}) if as_json else f"{answer['label']}\t{answer['probability']:.4f}\t{line}", flush=True)
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.completed:,} rows"), console=err, transient=True) as bar:
+        task = bar.add_task("")
+        assert target is not None
+        result = predict_file(pipeline, Path(source), target, text, skip_bad, overwrite, lambda n: bar.update(task, completed=n))
+    if as_json:
+        print(json.dumps(result))
+        return
+    counts = ", ".join(f"{n:,} {label}" for label, n in result["labels"].items())
+    out.print(f"{result['rows']:,} rows: {counts}. Read from column {_escape(result['column'])}; added {', '.join(result['added'])}.")
+    if result["texts_cut"]:
+        out.print(f"{result['texts_cut']:,} texts were cut, by {result['tokens_cut']:,} tokens.")
+    if result["bad"]:
+        out.print(f"{len(result['bad']):,} broken lines were left out: {_escape('; '.join(result['bad'][:3]))}.")
+    out.print(f"Written to {target}")
+
+
+@app.command(epilog="Example: tenor info my-model")
+def info(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    as_json: Json = False,
+) -> None:
+    """What a model is, how good it was, and which kernel runs it here."""
+    with (err if as_json else out).status("Loading ..."):
+        from tenor.pipeline import Pipeline
+        from tenor.results.report import percent, verdict
+        from tenor.store import read
+    stored = read(model)
+    pipeline = Pipeline.rebuilt(stored)
+    weights = sum(w.size for w in stored.weights.values())
+    if as_json:
+        print(json.dumps({"config": stored.config, "metrics": stored.metrics, "weights": weights, "kernel": pipeline.network.path}))
+        return
+    m, t = pipeline.model, pipeline.text
+    out.print(f"[bold]{model}[/bold]: {stored.config['task']}, labels {', '.join(map(str, pipeline.labels))}")
+    out.print(f"Network: embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}, {m.pooling} pooling; {weights:,} weights")
+    out.print(f"Texts: {t.tokens} tokens, {len(pipeline.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})")
+    out.print(f"Kernel here: {_escape(pipeline.network.path)}")
+    if stored.metrics.get("test"):
+        out.print(f"Test ({stored.metrics['split']}): {percent(stored.metrics['test'])}")
+    if stored.metrics.get("baseline"):
+        out.print(verdict(stored.metrics["test"], stored.metrics["baseline"], stored.metrics["versus_baseline"]))
+
+
+@app.command(epilog="Example: tenor data imdb")
+def data(
+    name: Annotated[str, typer.Argument(help="imdb or sample.")],
+    as_json: Json = False,
+) -> None:
+    """Find a data set on this machine, or fetch and verify it; say where it lies."""
+    from tenor.data.datasets import DATA_SETS, cache_folder, fetch, find
+    from tenor.errors import nearest
+
+    if name not in DATA_SETS:
+        raise TenorError(f"No data set {name!r}{nearest(name, DATA_SETS)} There are: {', '.join(DATA_SETS)}.")
+    found = find(DATA_SETS[name])
+    with Talk(as_json).download() as progress:
+        place = found or fetch(DATA_SETS[name], cache_folder(), progress)
+    if as_json:
+        print(json.dumps({"name": name, "path": str(place), "about": DATA_SETS[name].about, "fetched": found is None}))
+    else:
+        out.print(f"{name}: {DATA_SETS[name].about}\n{'Found' if found else 'Fetched and verified'}: {place}")
+
+
+def _pipeline(model: Path, device: Any, precision: Any) -> Any:
+    from tenor.pipeline import Pipeline
+    from tenor.store import read
+
+    return Pipeline.rebuilt(read(model), device, precision)
+
+
+def _table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(name, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)

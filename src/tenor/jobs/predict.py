@@ -1,0 +1,180 @@
+"""`tenor predict`: labels for texts, or for a file of any size, a block at a time, all columns and the order kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tenor.data.sources import table_of, text_column
+from tenor.data.tables import Record, Report, Table
+from tenor.errors import TenorError
+from tenor.pipeline import Pipeline
+from tenor.store import check_free
+
+# A block ends at so many rows or characters: memory stays flat, and batches are still full.
+BLOCK_ROWS, BLOCK_CHARACTERS = 2048, 8_000_000
+ADDED = {"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64()}
+_OUTPUTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+def predict_texts(pipeline: Pipeline, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """label, probability (of that label), probabilities, tokens and tokens_cut of each text."""
+    shares, lengths = pipeline.probabilities(texts)
+    best = shares.argmax(1)
+    return [
+        {
+            "label": pipeline.labels[b],
+            "probability": float(share[b]),
+            "probabilities": dict(zip(map(str, pipeline.labels), map(float, share), strict=True)),
+            "tokens": int(n),
+            "tokens_cut": max(0, int(n) - pipeline.text.max_tokens),
+        }
+        for b, share, n in zip(best, shares, lengths, strict=True)
+    ]
+
+
+def predict_lines(pipeline: Pipeline, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line of a pipe with its answer, as soon as it is read: one line, then blocks that double while lines keep coming."""
+    source, size = iter(lines), 1
+    while block := list(islice(source, size)):
+        texts = [line.rstrip("\r\n") for line in block]
+        yield from zip(texts, predict_texts(pipeline, texts), strict=True)
+        size = min(2 * size, 256)
+
+
+def predict_file(
+    pipeline: Pipeline, source: Path, out: Path, text: str | None, skip_bad: bool, overwrite: bool, progress: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Read a table, write it again with label, probability and tokens_cut; `out` appears whole or not at all.
+
+    A column that has such a name already is kept, and the new one is called predicted_NAME.
+
+    Returns:
+        rows, counts of each label, tokens_cut, texts_cut, broken lines left out, the column read, columns added.
+
+    Raises:
+        TenorError: anything wrong with either file.
+    """
+    kind = _OUTPUTS.get(out.suffix.lower())
+    if kind is None:
+        raise TenorError(f"The output's name says its format: {', '.join(_OUTPUTS)}; got {out.name!r}.")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise TenorError(f"Input and output must be two files; both are {source}. Choose another -o.")
+    check_free(out, overwrite)
+    table = table_of(source, skip_bad, (text,) if text else ())
+    with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
+        sample = list(islice(start, 200))
+    column = text_column(table, text, [r.values for r in sample])
+    added = {name if name not in table.columns else f"predicted_{name}": kind for name, kind in ADDED.items()}
+    report, totals = Report(), {"rows": 0, "tokens_cut": 0, "texts_cut": 0}
+    counts = {str(label): 0 for label in pipeline.labels}
+    beside = out.with_name(out.name + ".new")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with closing(_writer(kind, beside, table, added, sample)) as writer:
+            for block in _blocks(table.records(None, report), column):
+                answers = predict_texts(pipeline, [str(r.values.get(column) or "") for r in block])
+                for record, answer in zip(block, answers, strict=True):
+                    record.values.update(zip(added, (str(answer["label"]), answer["probability"], answer["tokens_cut"]), strict=True))
+                    counts[str(answer["label"])] += 1
+                    totals["tokens_cut"] += answer["tokens_cut"]
+                    totals["texts_cut"] += answer["tokens_cut"] > 0
+                writer.write(block)
+                totals["rows"] += len(block)
+                if progress:
+                    progress(totals["rows"])
+        os.replace(beside, out)
+    except OSError as error:
+        raise TenorError(f"{out} could not be written ({error.strerror or error}). Nothing was left half-written; free some space or choose another -o.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return totals | {"labels": counts, "bad": report.bad, "column": column, "added": list(added), "out": str(out)}
+
+
+def _blocks(records: Iterator[Record], column: str) -> Iterator[list[Record]]:
+    block: list[Record] = []
+    size = 0
+    for record in records:
+        block.append(record)
+        size += len(str(record.values.get(column) or ""))
+        if len(block) >= BLOCK_ROWS or size >= BLOCK_CHARACTERS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _writer(kind: str, path: Path, table: Table, added: dict[str, pa.DataType], sample: list[Record]) -> _Csv | _Jsonl | _Parquet:
+    columns = [*table.columns, *added]
+    if kind == "parquet":
+        return _Parquet(path, table, added, sample)
+    return _Jsonl(path) if kind == "jsonl" else _Csv(path, columns, "\t" if kind == "tsv" else ",", table.header)
+
+
+class _Csv:
+    def __init__(self, path: Path, columns: list[str], delimiter: str, header: bool) -> None:
+        self.file: IO[str] = open(path, "w", newline="", encoding="utf-8")
+        self.columns = columns
+        self.rows = csv.writer(self.file, delimiter=delimiter, lineterminator="\n")
+        if header:
+            self.rows.writerow(columns)
+
+    def write(self, block: list[Record]) -> None:
+        for record in block:
+            extra = record.values.keys() - set(self.columns)
+            if extra:
+                raise TenorError(f"Line {record.line} has a column that the first 100 lines have not: {sorted(extra)[0]!r}. Write .jsonl, which can take it.")
+            self.rows.writerow([_cell(record.values.get(c)) for c in self.columns])
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Jsonl:
+    def __init__(self, path: Path) -> None:
+        self.file: IO[str] = open(path, "w", encoding="utf-8")
+
+    def write(self, block: list[Record]) -> None:
+        for record in block:
+            self.file.write(json.dumps(record.values, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, table: Table, added: dict[str, pa.DataType], sample: list[Record]) -> None:
+        if table.schema is not None:
+            schema = table.schema
+        elif table.format == "jsonl":
+            schema = pa.Table.from_pylist([{c: r.values.get(c) for c in table.columns} for r in sample]).schema
+        else:
+            schema = pa.schema([(c, pa.string()) for c in table.columns])
+        for name, kind in added.items():
+            schema = schema.append(pa.field(name, kind))
+        self.schema = schema
+        self.inner = pq.ParquetWriter(path, schema)
+
+    def write(self, block: list[Record]) -> None:
+        try:
+            self.inner.write_table(pa.Table.from_pylist([r.values for r in block], schema=self.schema))
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise TenorError(f"Lines {block[0].line} to {block[-1].line} hold values of another type than the first lines ({error}). Write .jsonl, which can take them.") from error
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else value
+
+

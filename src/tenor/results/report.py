@@ -1,0 +1,90 @@
+"""What a model folder says to people: the card (README.md) and the report (report.html), from the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.3rem .8rem;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;height:auto}h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}
+pre{background:#f5f5f5;padding:.8rem;overflow:auto}"""
+
+
+def percent(metrics: dict[str, Any]) -> str:
+    """Accuracy and its interval, for people."""
+    return f"{metrics['accuracy']:.1%} (95 % interval {metrics['accuracy_low']:.1%} to {metrics['accuracy_high']:.1%}, {metrics['rows']:,} rows)"
+
+
+def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]) -> str:
+    """One sentence: does the recurrent network earn its place on this data?"""
+    points = f"{100 * versus['difference']:+.1f} points, 95 % interval {100 * versus['difference_low']:+.1f} to {100 * versus['difference_high']:+.1f}"
+    if versus["verdict"] == "tie":
+        return f"Tie: the network ({test['accuracy']:.1%}) and the linear baseline ({linear['accuracy']:.1%}) cannot be told apart on these rows ({points})."
+    if versus["verdict"] == "worse":
+        return f"The linear baseline wins: {linear['accuracy']:.1%} against the network's {test['accuracy']:.1%} ({points}). Use it, or give the network more rows."
+    return f"The network wins: {test['accuracy']:.1%} against the linear baseline's {linear['accuracy']:.1%} ({points})."
+
+
+def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """(heading, sentences, table with its head line) each; a table may be empty."""
+    data, test, linear = metrics["data"], metrics.get("test"), metrics.get("baseline")
+    result, table = [], []
+    if test:
+        result = [f"Accuracy on the test rows: {percent(test)}; split: {metrics['split']}."]
+        table = [["", "accuracy", "F1", "AUC"], ["this network", f"{test['accuracy']:.4f}", f"{test['f1']:.4f}", _number(test["auc"])]]
+        if linear:
+            result.append(verdict(test, linear, metrics["versus_baseline"]))
+            table.append([linear["name"], f"{linear['accuracy']:.4f}", "", ""])
+    else:
+        result = ["No test rows were read: " + ("training was interrupted." if not metrics["finished"] else "the split has none.")]
+    out = [("Result", result, table), ("Data", data["sentences"], [])]
+    if test:
+        names = [str(x) for x in test["labels"]]
+        out.append(("Errors", ["Rows: the true label; columns: what the model said."], [["", *names], *([n, *map(str, row)] for n, row in zip(names, test["confusion"], strict=True))]))
+        out.append(("By length of text", [], [["tokens", "rows", "accuracy", "95 % interval"], *([s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in test["by_length"])]))
+    columns = [k for k in ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds", "tokens_per_second") if history and k in history[0]]
+    kept = f"Epoch {metrics['best_epoch']} was kept." if metrics["best_epoch"] else "Interrupted before the end of the first epoch."
+    out.append(("Training", [kept], [[c.replace("_", " ") for c in columns], *([_number(e[c]) for c in columns] for e in history)] if history else []))
+    out.append(("Settings", [f"Made with: {config['command']}"] if config.get("command") else [], [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config[part].items())]))
+    limits = [
+        "It knows the kind of texts it was trained on; on others the numbers above do not hold.",
+        f"Texts are cut to {config['text']['max_tokens']} tokens; `tokens_cut` says by how much.",
+        "Probabilities are not calibrated.",
+        "The texts it was trained on may carry a licence of their own that bears on the model.",
+    ]
+    return [*out, ("Limits", limits, [])]
+
+
+def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown."""
+    lines = [f"# {title}", "", f"Use it: `tenor predict \"a text\" -m {title}`", ""]
+    for heading, sentences, table in sections(config, metrics, history):
+        lines += [f"## {heading}", "", *(f"- {s}" for s in sentences), ""]
+        if table:
+            lines += [_row(table[0]), _row(["---"] * len(table[0])), *map(_row, table[1:]), ""]
+    return "\n".join(lines).encode()
+
+
+def page(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]], svg: bytes) -> bytes:
+    """One HTML file with the curves inside; nothing is loaded from elsewhere."""
+    curves = svg.decode()
+    body = [f"<h1>{escape(title)}</h1>"]
+    for heading, sentences, table in sections(config, metrics, history):
+        body.append(f"<h2>{escape(heading)}</h2>" + "".join(f"<p>{escape(s)}</p>" for s in sentences))
+        if heading == "Training" and history:
+            body.append(curves[curves.index("<svg") :])
+        if table:
+            head = "".join(f"<th>{escape(c)}</th>" for c in table[0])
+            rows = "".join("<tr>" + "".join(f"<td{' class=n' if i else ''}>{escape(c)}</td>" for i, c in enumerate(r)) + "</tr>" for r in table[1:])
+            body.append(f"<table><tr>{head}</tr>{rows}</table>")
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>{"".join(body)}</html>\n'.encode()
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
