@@ -128,8 +128,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
         """[rows] texts -> [rows] labels."""
-        best: np.ndarray = self.predict_proba(X).argmax(1)
-        return self.classes_[best]
+        labels: np.ndarray = self.classes_[self.predict_proba(X).argmax(1)]
+        return labels
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
         """Write a model folder for `load` and for `tenor predict`.

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape as _escape
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.markup import escape
 from rich.table import Table
 
 from tenor.errors import TenorError
+from tenor.terminal import LiveBar, Talk, counting, err, out
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Model = Annotated[Path, typer.Option("-m", "--model", help="A model folder, as written by train.")]
@@ -45,7 +39,7 @@ def main() -> None:
 def _fail(message: str) -> None:
     if "--json" in sys.argv:
         print(json.dumps({"error": message}))
-    err.print(f"[bold red]Error:[/bold red] {_escape(message)}")
+    err.print(f"[bold red]Error:[/bold red] {escape(message)}")
     sys.exit(2)
 
 
@@ -99,7 +93,7 @@ def train(
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
-    with say.training() as events, say.download() as progress:
+    with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
     if as_json:
         print(json.dumps(metrics))
@@ -110,80 +104,6 @@ def train(
         raise typer.Exit(130)
 
 
-class Talk:
-    """Prints what a job says; with --json nothing but the object goes to standard output."""
-
-    def __init__(self, as_json: bool) -> None:
-        self.console = err if as_json else out
-        self.quiet = as_json
-
-    def __call__(self, heading: str, sentences: list[str]) -> None:
-        if not self.quiet:
-            self.console.print(f"[bold]{heading}[/bold]")
-            for sentence in sentences:
-                self.console.print(f"  {_escape(sentence)}")
-
-    @contextmanager
-    def download(self) -> Iterator[Any]:
-        """A progress bar in bytes that appears with the first block."""
-        with Progress(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err) as bar:
-            task = None
-
-            def progress(done: int, total: int) -> None:
-                nonlocal task
-                task = task if task is not None else bar.add_task("", total=total)
-                bar.update(task, completed=done)
-
-            yield progress
-
-    @contextmanager
-    def training(self) -> Iterator[Any]:
-        """Events with a live progress bar; the first Ctrl-C (or kill) asks the loop to stop after its step."""
-        from tenor.training.loop import Events, State
-
-        asked = False
-
-        def ask(*_: object) -> None:
-            nonlocal asked
-            if asked:
-                raise KeyboardInterrupt
-            asked = True
-
-        columns = (SpinnerColumn(), TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
-        bar = Progress(*columns, console=err, transient=True)
-
-        class Live(Events):
-            def begin(self, epochs: int, batches: int, state: State) -> None:
-                nonlocal task
-                # Only now is there something to save; before, Ctrl-C simply ends.
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    earlier[number] = signal.signal(number, ask)
-                bar.start()
-                task = bar.add_task("", total=epochs * batches, completed=state.step, epoch=state.epoch + 1, epochs=epochs, numbers="")
-                self.batches = batches
-
-            def step(self, state: State, tokens: int) -> None:
-                speed = state.tokens / max(state.epoch_seconds, 1e-9) if state.epoch_seconds else 0
-                numbers = f"loss {state.loss / state.rows:.3f}  accuracy {state.right / state.rows:.3f}  {speed / 1000:,.0f}k tokens/s"
-                bar.update(task, completed=state.step, epoch=(state.step - 1) // self.batches + 1, numbers=numbers)
-
-            def epoch(self, entry: dict[str, Any]) -> None:
-                validation = f", validation {entry['validation_accuracy']:.4f}" if "validation_accuracy" in entry else ""
-                err.print(f"  epoch {entry['epoch']}: accuracy train {entry['accuracy']:.4f}{validation}, loss {entry['loss']:.4f}, {entry['seconds']:.0f} s, {entry['tokens_per_second']:,} tokens/s")
-
-            def stop(self) -> bool:
-                return asked
-
-        task: Any = None
-        earlier: dict[int, Any] = {}
-        try:
-            yield Live()
-        finally:
-            bar.stop()
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-
 def _show_training(metrics: dict[str, Any], folder: Path) -> None:
     from tenor.results.curves import in_terminal
     from tenor.results.report import percent, verdict
@@ -192,7 +112,7 @@ def _show_training(metrics: dict[str, Any], folder: Path) -> None:
     history = read(folder).history
     if len(history) > 1:
         out.print(in_terminal(history))
-    out.print(f"[bold]Kernel[/bold]\n  {_escape(metrics['kernel'])}")
+    out.print(f"[bold]Kernel[/bold]\n  {escape(metrics['kernel'])}")
     if "test" in metrics:
         out.print(f"[bold]Test[/bold]\n  {percent(metrics['test'])}")
     if "baseline" in metrics:
@@ -229,7 +149,7 @@ def evaluate(
     from tenor.results.report import percent
 
     for note in result["notes"]:
-        out.print(f"  {_escape(note)}")
+        out.print(f"  {escape(note)}")
     auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
     out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
     labels = [str(x) for x in result["labels"]]
@@ -269,25 +189,24 @@ def predict(
             return
         for given, answer in zip(texts or [], answers, strict=True):
             lost = f"  ({answer['tokens_cut']:,} tokens cut)" if answer["tokens_cut"] else ""
-            out.print(f"[bold]{_escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {_escape(given[:200])}{lost}")
+            out.print(f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(given[:200])}{lost}")
         return
     if source == "-":
         for line, answer in predict_lines(pipeline, sys.stdin):
             print(json.dumps({"text": line, **answer}) if as_json else f"{answer['label']}\t{answer['probability']:.4f}\t{line}", flush=True)
         return
-    with Progress(SpinnerColumn(), TextColumn("{task.completed:,} rows"), console=err, transient=True) as bar:
-        task = bar.add_task("")
-        assert target is not None
-        result = predict_file(pipeline, Path(source), target, text, skip_bad, overwrite, lambda n: bar.update(task, completed=n))
+    assert target is not None
+    with counting("rows") as progress:
+        result = predict_file(pipeline, Path(source), target, text, skip_bad, overwrite, progress)
     if as_json:
         print(json.dumps(result))
         return
     counts = ", ".join(f"{n:,} {label}" for label, n in result["labels"].items())
-    out.print(f"{result['rows']:,} rows: {counts}. Read from column {_escape(result['column'])}; added {', '.join(result['added'])}.")
+    out.print(f"{result['rows']:,} rows: {counts}. Read from column {escape(result['column'])}; added {', '.join(result['added'])}.")
     if result["texts_cut"]:
         out.print(f"{result['texts_cut']:,} texts were cut, by {result['tokens_cut']:,} tokens.")
     if result["bad"]:
-        out.print(f"{len(result['bad']):,} broken lines were left out: {_escape('; '.join(result['bad'][:3]))}.")
+        out.print(f"{len(result['bad']):,} broken lines were left out: {escape('; '.join(result['bad'][:3]))}.")
     out.print(f"Written to {target}")
 
 
@@ -311,7 +230,7 @@ def info(
     out.print(f"[bold]{model}[/bold]: {stored.config['task']}, labels {', '.join(map(str, pipeline.labels))}")
     out.print(f"Network: embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}, {m.pooling} pooling; {weights:,} weights")
     out.print(f"Texts: {t.tokens} tokens, {len(pipeline.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})")
-    out.print(f"Kernel here: {_escape(pipeline.network.path)}")
+    out.print(f"Kernel here: {escape(pipeline.network.path)}")
     if stored.metrics.get("test"):
         out.print(f"Test ({stored.metrics['split']}): {percent(stored.metrics['test'])}")
     if stored.metrics.get("baseline"):

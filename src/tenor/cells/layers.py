@@ -26,7 +26,7 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, index: Tensor, back: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor, index: Tensor, back: Tensor) -> Tensor:
         ctx.save_for_backward(back)
         return x.index_select(0, index)
 
@@ -40,7 +40,7 @@ class _Scatter(torch.autograd.Function):
     """Rows of x [M, F] at `index` [K] -> [K, F], where the rows of x that are not at `index` get no gradient."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, index: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: FunctionCtx, x: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(index)
         ctx.rows = len(x)  # type: ignore[attr-defined]
         return x.index_select(0, index)
@@ -78,12 +78,12 @@ class Places:
 
     def pad(self, x: Tensor, direction: int = 0) -> Tensor:
         """[N, F] packed -> [T, B, F]; what stands in the padding has no meaning and gets no gradient."""
-        out: Tensor = _Gather.apply(x, self.padded[direction].to(x.device), self.packed[direction].to(x.device))
+        out: Tensor = _Gather.apply(x, self.padded[direction].to(x.device), self.packed[direction].to(x.device))  # type: ignore[no-untyped-call]
         return out.view(self.steps, self.batch, x.shape[1])
 
     def unpad(self, x: Tensor, direction: int = 0) -> Tensor:
         """[T, B, F] -> [N, F] packed."""
-        out: Tensor = _Scatter.apply(x.flatten(0, 1), self.packed[direction].to(x.device))
+        out: Tensor = _Scatter.apply(x.flatten(0, 1), self.packed[direction].to(x.device))  # type: ignore[no-untyped-call]
         return out
 
 

@@ -75,9 +75,18 @@ def order_labels(labels: Iterable[str]) -> list[str]:
     distinct = set(labels)
     if len(distinct) == 2 and {sentiment_of(x) for x in distinct} == {0, 1}:
         return sorted(distinct, key=lambda x: sentiment_of(x) or 0)
-    if all(_stars(x) is not None for x in distinct):
-        return sorted(distinct, key=lambda x: (_stars(x), x))
+    sizes = {x: _size(x) for x in distinct}
+    if None not in sizes.values():
+        return sorted(distinct, key=lambda x: (sizes[x], x))
     return sorted(distinct)
+
+
+def _size(label: str) -> float | None:
+    stars = _stars(label)
+    try:
+        return float(label) if stars is None else stars
+    except ValueError:
+        return None
 
 
 def same_spelling(labels: Sequence[str]) -> list[str]:
@@ -94,7 +103,7 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str) ->
     Raises:
         TenorError: a label that the model does not know.
     """
-    index = {str(k): i for i, k in enumerate(known)} | {str(k).casefold(): i for i, k in reversed(list(enumerate(known)))}
+    index = {str(k).casefold(): i for i, k in enumerate(known)} | {str(k): i for i, k in enumerate(known)}
     if len(known) == 2 and {sentiment_of(k) for k in known} == {0, 1}:
         meaning = {sentiment_of(k): i for i, k in enumerate(known)}
         for word in _POSITIVE | _NEGATIVE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -83,7 +84,7 @@ def fetch(data_set: DataSet, folder: Path, progress: Progress | None = None) -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _download(data_set, part, progress)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise TenorError(f"{data_set.name} could not be downloaded ({getattr(error, 'reason', error)}). Try again, it goes on where it stopped. {by_hand}") from error
     except OSError as error:
         raise TenorError(f"{data_set.name} could not be written to {folder} ({error.strerror}). Set TENOR_CACHE to a folder with space.") from error

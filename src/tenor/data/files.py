@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import lzma
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from tenor.errors import TenorError, nearest
 
@@ -41,7 +42,7 @@ def first_bytes(path: Path, count: int = 65_536) -> bytes:
 
 def is_archive(path: Path) -> bool:
     """True for zip and (compressed) tar; a single gzipped file is no archive."""
-    return path.is_file() and (first_bytes(path, 4) == _ZIP or _is_tar(path))
+    return path.is_file() and (first_bytes(path, 4) == _ZIP or path.suffix.lower() == ".zip" or _is_tar(path))
 
 
 def _is_tar(path: Path) -> bool:
@@ -94,7 +95,9 @@ def archive_entries(path: Path) -> Iterator[Entry]:
                 if (member.issym() or member.islnk()) and _inside(path, member.linkname):
                     continue
                 if _inside(path, member.name) and member.isfile():
-                    yield Entry(member.name, lambda m=member: closing(t.extractfile(m)))  # type: ignore[misc,type-var]
+                    yield Entry(member.name, lambda m=member: closing(t.extractfile(m)))  # type: ignore[misc,type-var,arg-type]
+            if t.fileobj and t.fileobj.tell() < t.offset + tarfile.BLOCKSIZE:  # tarfile itself takes a cut header for the end
+                raise tarfile.ReadError("it ends too early")
     except BROKEN_ARCHIVE as error:
         raise TenorError(f"Corrupt archive: {path} cannot be read to its end ({error}). Fetch or write it again.") from error
 
@@ -133,15 +136,16 @@ class Lines:
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
-        buffered = io.BufferedReader(file, 1 << 20)  # type: ignore[arg-type]
+        buffered = io.BufferedReader(file, 1 << 20)  # type: ignore[type-var]
         head = buffered.peek(65_536)[:65_536]
-        check_is_text(head, name)
+        check_is_text(head.partition(b"\n")[0], name)  # a zero byte further down is a broken line, with a number
+        self.name = name
         self.latin1 = 0
         self.number = 0  # of the line that came last; the first is 1
         self._back: list[str] = []
-        self._lines: Iterator[str] | Iterator[bytes] = buffered
+        self._lines: Iterator[Any] = buffered
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            self._lines = io.TextIOWrapper(buffered, "utf-16", newline="")
+            self._lines = _utf16_lines(buffered)
 
     def __iter__(self) -> Lines:
         return self
@@ -155,8 +159,11 @@ class Lines:
         except StopIteration:
             self.number -= 1
             raise
-        if isinstance(line, str):
-            return line
+        except UnicodeDecodeError as error:
+            raise TenorError(f"{self.name} is marked as UTF-16 and is not, near line {self.number} ({error.reason}). Save it as UTF-8.") from error
+        return line if isinstance(line, str) else self._decoded(line)
+
+    def _decoded(self, line: bytes) -> str:
         if self.number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         try:
@@ -169,3 +176,13 @@ class Lines:
         """The next lines will be these again."""
         self._back.extend(reversed(lines))
         self.number -= len(lines)
+
+
+def _utf16_lines(file: IO[bytes]) -> Iterator[str]:
+    """Only \\n ends a line, as with bytes. (io.TextIOWrapper does not take a member of a tar that is streamed.)"""
+    rest = ""
+    for piece in codecs.iterdecode(iter(lambda: file.read(1 << 20), b""), "utf-16"):
+        *lines, rest = (rest + piece).split("\n")
+        yield from (line + "\n" for line in lines)
+    if rest:
+        yield rest

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from tenor.data import columns as col
 from tenor.data import files
-from tenor.data.tables import FORMATS, Record, Report, Table, open_table
+from tenor.data.tables import FORMATS, Report, Table, open_table
 from tenor.data.text import clean
 from tenor.errors import TenorError
 
@@ -50,7 +50,7 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
     """
     files.check_exists(path)
     tree = _label_tree(path)
-    result = _read_tree(path, tree) if tree else _read_table(path, text, label, skip_bad)
+    result = _read_tree(path, *tree) if tree else _read_table(path, text, label, skip_bad)
     labels: Sequence[str | None] = col.same_spelling([r.label for r in result.rows])
     if stars == "sentiment":
         labels = col.stars_to_sentiment([r.label for r in result.rows])
@@ -158,8 +158,8 @@ def _place(entry: files.Entry) -> _Place | None:
     return _Place(label, above[-1] if above[-1] in ("train", "test") else None)
 
 
-def _label_tree(path: Path) -> Callable[[], Iterator[files.Entry]] | None:
-    """The text files of a folder or archive that keeps a folder a label (two labels at least), or None."""
+def _label_tree(path: Path) -> tuple[Callable[[], Iterator[files.Entry]], bool] | None:
+    """The files of a folder or archive that keeps a folder a label (two labels at least), and if these lie in train and test; or None."""
     if path.is_dir():
         walk: Callable[[], Iterator[files.Entry]] = lambda: files.folder_entries(path)  # noqa: E731
     elif files.is_archive(path):
@@ -171,18 +171,20 @@ def _label_tree(path: Path) -> Callable[[], Iterator[files.Entry]] | None:
         found = _place(entry)
         labels |= {found.label} if found else set()
         if found and (found.part or len(labels) > 1):
-            return walk
+            return walk, found.part is not None
     return None
 
 
-def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]]) -> Rows:
+def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: bool) -> Rows:
     result = Rows(str(path), [])
     latin1 = 0
     for entry in walk():
         found = _place(entry)
-        meaning = col.label_of(found.label) if found else None
-        if found is None or meaning is None:
-            result.unlabelled += found is not None
+        if found is None or (parts and found.part is None):  # in its archive, aclImdb/imdbEr.txt is no review
+            continue
+        meaning = col.label_of(found.label)
+        if meaning is None:
+            result.unlabelled += 1
             continue
         with files.reading(entry) as f:
             data = f.read()

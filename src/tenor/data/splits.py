@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -39,6 +39,7 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
     y = np.asarray(labels)
     everything = np.arange(len(y))
     if second_file is not None:
+        _numbers(len(y), replace(config, test_rows=0))
         train, test, name = everything[: config.train_rows], np.arange(second_file), "second file"
     elif config.how == "official":
         train, test, name = *_official(parts), "official"
@@ -61,7 +62,16 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
             f"Every label needs rows to train on; split by {name}, {len(missing)} label(s) have none. "
             "Is the file sorted by label? Use --split random."
         )
+    if config.how == "range" and second_file is None:
+        _check_order(y, test, name)
     return Split(train, validation, test, name)
+
+
+def _check_order(y: np.ndarray, test: np.ndarray, name: str) -> None:
+    """Refuse a range of test rows with one label only, unless chance could do it."""
+    found = set(y[test].tolist())
+    if len(found) == 1 and np.mean(y == found.pop()) ** len(test) < 1e-3:
+        raise TenorError(f"Every test row has the same label; split by {name}. Is the file sorted by label? Use --split random.")
 
 
 def _check_given(config: SplitConfig, train: int, test: int, second_file: int | None) -> None:
@@ -109,6 +119,8 @@ def _draw(y: np.ndarray, rows: np.ndarray, count: int, seed: int) -> tuple[np.nd
     """Draw `count` of `rows` at random, each label in proportion; both parts in the order of the file."""
     if count <= 0:
         return rows, rows[:0]
+    if count >= len(rows):
+        return rows[:0], rows
     seen = Counter(y[rows].tolist())
     possible = min(seen.values()) > 1 and len(seen) <= min(count, len(rows) - count)
     rest, drawn = train_test_split(rows, test_size=count, random_state=seed, stratify=y[rows] if possible else None)

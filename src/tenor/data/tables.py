@@ -110,18 +110,23 @@ def _open_csv(entry: Entry, kind: str, skip_bad: bool, wanted: tuple[str, ...], 
 
 
 def _delimiter(lines: Lines) -> str:
-    """The most frequent of , ; tab | in the first line, outside quotes."""
-    line = next(lines, "")
-    lines.give_back([line])
-    outside = "".join(line.split('"')[::2])
+    """The most frequent of , ; tab | in the first record, outside quotes."""
+    first, quotes = [], 0
+    for line in lines:
+        first.append(line)
+        quotes += line.count('"')
+        if quotes % 2 == 0 or len(first) == 1000:
+            break
+    lines.give_back(first)
+    outside = "".join("".join(first).split('"')[::2])
     return max(",;\t|", key=outside.count)
 
 
 def _csv_rows(lines: Lines, delimiter: str, name: str, report: Report | None, width: int | None = None) -> Iterator[tuple[int, list[str]]]:
     """Rows with the line they start on. A broken row is an error, or, given a report, left out and reported.
 
-    After a broken row, reading goes on with the line after its first one, so that a quote that was never closed
-    costs one row and not the rest of the file.
+    After a row with a broken quote, reading goes on with the line after its first one, so that a quote that was never
+    closed costs one row and not the rest of the file.
     """
     taken = _Taken(lines)
     rows = csv.reader(taken, delimiter=delimiter, strict=True)
@@ -132,7 +137,8 @@ def _csv_rows(lines: Lines, delimiter: str, name: str, report: Report | None, wi
         except StopIteration:
             return
         except csv.Error as error:
-            fault = str(error)
+            fault = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
+            again = taken.lines[1:]
         else:
             if not cells:
                 continue
@@ -141,13 +147,12 @@ def _csv_rows(lines: Lines, delimiter: str, name: str, report: Report | None, wi
                 yield taken.first, cells
                 continue
             fault = "it holds a zero byte" if taken.has_nul else f"it has {len(cells)} fields where the first line has {width}"
-        if not taken.lines:  # an error at the very end, with nothing left to read again
-            return
+            again = []
         message = f"line {taken.first}: {fault}"
         if report is None:
             raise TenorError(f"Broken line in {name}, {message}. Mend that line (quotes inside a text are doubled), or use --skip-bad to leave such lines out.")
         report.bad.append(message)
-        lines.give_back(taken.lines[1:])
+        lines.give_back(again)
 
 
 class _Taken:
@@ -190,7 +195,7 @@ def _open_jsonl(entry: Entry, skip_bad: bool) -> Table:
                 fault = ""
                 try:
                     values = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
+                except (ValueError, RecursionError) as error:  # a plain ValueError: a number of more than 4,300 digits
                     fault = f"it is not JSON ({error})"
                 else:
                     if isinstance(values, dict):
@@ -220,7 +225,7 @@ def _open_parquet(entry: Entry) -> Table:
     with _parquet(entry) as parquet:
         schema = parquet.schema_arrow
 
-    def records(columns: list[str] | None, report: Report) -> Iterator[Record]:
+    def records(columns: list[str] | None, _: Report) -> Iterator[Record]:
         row = 0
         try:
             with _parquet(entry) as parquet:
@@ -237,7 +242,7 @@ def _open_parquet(entry: Entry) -> Table:
 def _parquet(entry: Entry) -> pq.ParquetFile:
     """Parquet is read from its end, so what comes out of an archive is held in memory (compressed, as it is)."""
     with reading(entry) as file:
-        source: IO[bytes] | Path = Path(file.name) if isinstance(file, io.BufferedReader) and Path(str(file.name)).is_file() else io.BytesIO(file.read())
+        source: IO[bytes] | Path = Path(file.name) if type(file) is io.BufferedReader and Path(str(file.name)).is_file() else io.BytesIO(file.read())
     try:
         return pq.ParquetFile(source)
     except pa.ArrowInvalid as error:

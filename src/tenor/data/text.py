@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +29,11 @@ _BPE_CHARACTERS = 20_000_000
 
 
 def clean(text: str) -> str:
-    """Text without HTML tags and entities, with single spaces."""
-    return " ".join(html.unescape(_TAG.sub(" ", text)).split())
+    """Text without HTML tags and entities, with single spaces; half a surrogate pair (JSON can hold one) becomes `?`."""
+    text = _TAG.sub(" ", text)
+    with suppress(ValueError):  # "&#" and more than 4,300 digits is no entity
+        text = html.unescape(text)
+    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class Tokenizer:
         try:
             json.loads(text)  # tokenizers raises a plain Exception; check what can be checked first
             inner = hf.Tokenizer.from_str(text)
-        except Exception as error:  # noqa: BLE001 - the only type that tokenizers raises
+        except Exception as error:
             raise TenorError(f"tokenizer.json cannot be read ({error}). Copy the model folder again.") from error
         if [inner.id_to_token(i) for i in range(len(SPECIAL))] != SPECIAL:
             raise TenorError(f"tokenizer.json must begin with {' and '.join(SPECIAL)}. Copy the model folder again.")
@@ -167,7 +171,8 @@ def _train_bpe(chunks: Chunks, vocab: int) -> hf.Tokenizer:
         vocab_size=max(vocab, 256 + len(SPECIAL)), special_tokens=SPECIAL, initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     inner.train_from_iterator(_evenly(chunks), trainer)
-    return inner
+    # The trainer wants the specials as added tokens, and those are also found in texts: a text that spells <pad> is no <pad>.
+    return hf.Tokenizer.from_str(json.dumps(json.loads(inner.to_str()) | {"added_tokens": []}))
 
 
 def _evenly(chunks: Chunks) -> Iterable[str]:

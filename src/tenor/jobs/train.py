@@ -23,8 +23,9 @@ from tenor.results.baseline import baseline
 from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
+from tenor.training.events import Events
 from tenor.training.fit import fit
-from tenor.training.loop import Events, Outcome
+from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 
 Say = Callable[[str, list[str]], None]  # heading, sentences

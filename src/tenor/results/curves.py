@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 TRAIN, OTHER = "#c62828", "#1565c0"
 
@@ -28,7 +29,7 @@ def draw(history: Sequence[dict[str, Any]], best_epoch: int, title: str, test_ac
         if best_epoch and len(epochs) > 1:
             axes.axvline(best_epoch, color="#9e9e9e", linestyle=":", linewidth=1, label="kept")
         axes.set(xlabel="epoch", title=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
     files = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def measure(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[Any
 def _slices(right: np.ndarray, lengths: np.ndarray) -> list[dict[str, Any]]:
     out = []
     edges = [0, *SLICES, int(max(lengths.max(initial=0), SLICES[-1])) + 1]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         inside = (lengths > low) & (lengths <= high) if low else lengths <= high
         if inside.any():
             share = interval(int(right[inside].sum()), int(inside.sum()))

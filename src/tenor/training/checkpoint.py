@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tenor.errors import TenorError
-
-
-@dataclass
-class State:
-    """All that a run knows besides weights; random numbers need no state, they follow from seed and step."""
-
-    step: int = 0  # optimiser steps done
-    epoch: int = 0  # epochs done
-    batch: int = 0  # batches done in the current epoch
-    loss: float = 0.0  # sums over the current epoch's rows
-    right: int = 0
-    rows: int = 0
-    tokens: int = 0
-    seconds: float = 0.0  # spent training so far, over all sittings
-    epoch_seconds: float = 0.0
-    best_epoch: int = 0  # 0: none yet
-    history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
+from tenor.training.events import State
 
 
 def save_checkpoint(path: Path, state: State, settings: dict[str, Any], model: torch.nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> None:

@@ -15,7 +15,8 @@ from tenor.config import check
 from tenor.data.batches import by_length, pack, shuffled
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.pipeline import Pipeline
-from tenor.training.loop import Events, Outcome, train
+from tenor.training.events import Events
+from tenor.training.loop import Outcome, train
 from tenor.training.presets import Preset
 
 

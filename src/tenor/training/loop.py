@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from tenor.config import TrainConfig
 from tenor.errors import TenorError
-from tenor.training.checkpoint import State, load_checkpoint, save_checkpoint, write_atomically
+from tenor.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from tenor.training.events import Events, State
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0  # what a kill costs at most; writing one takes about 0.1 s
 
@@ -32,19 +33,6 @@ class Examples(Protocol):
 
     def validation(self) -> Iterable[tuple[Any, ...]]:
         """Batches of the validation rows; may be empty."""
-
-
-class Events:
-    """What the loop tells as it goes; all do nothing here. `stop` asks it to end after the current step."""
-
-    def begin(self, epochs: int, batches: int, state: State) -> None: ...
-
-    def step(self, state: State, tokens: int) -> None: ...
-
-    def epoch(self, entry: dict[str, Any]) -> None: ...
-
-    def stop(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True)
@@ -89,7 +77,8 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, weight_decay=config.weight_decay, fused=True
     )  # AdamW without decay is Adam
-    state, best = State(), {}
+    state = State()
+    best: dict[str, Tensor] = {}
     checkpoint = work / "checkpoint.safetensors" if work else None
     if checkpoint and checkpoint.exists():
         state, best = load_checkpoint(checkpoint, settings, model, optimiser)
@@ -101,8 +90,9 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
         epoch_began = time.monotonic() - state.epoch_seconds
         plan = examples.plan(state.epoch)
         while state.batch < len(plan) and not stopped:
-            _step(model, optimiser, examples.batch(plan[state.batch]), state, steps, config, events)
+            _step(model, optimiser, examples.batch(plan[state.batch]), state, steps, config)
             state.seconds, state.epoch_seconds = time.monotonic() - began, time.monotonic() - epoch_began
+            events.step(state)
             stopped = events.stop()
             if checkpoint and (stopped or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
                 save_checkpoint(checkpoint, state, settings, model, optimiser, best)
@@ -124,7 +114,7 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
     return Outcome(weights, state.history, state.best_epoch, state.seconds, state.epoch == config.epochs)
 
 
-def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, ...], state: State, steps: int, config: TrainConfig, events: Events) -> None:
+def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, ...], state: State, steps: int, config: TrainConfig) -> None:
     model.train()
     # Dropout's draws follow from seed and step alone, so a run that goes on draws what it would have drawn.
     torch.manual_seed(int(np.random.SeedSequence([config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
@@ -142,7 +132,6 @@ def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, 
     state.step, state.batch = state.step + 1, state.batch + 1
     state.loss, state.right = state.loss + loss * scores.rows, state.right + scores.right
     state.rows, state.tokens = state.rows + scores.rows, state.tokens + scores.tokens
-    events.step(state, scores.tokens)
 
 
 def _end_epoch(model: nn.Module, examples: Examples, state: State, config: TrainConfig) -> dict[str, Any]:

@@ -1,0 +1,164 @@
+"""The numbers of docs/results.md for the main job: reading, tokenising, both presets, memory of prediction.
+
+    TENOR_DATA=... python benchmarks/reviews.py            everything, about half an hour on 2 cores
+    TENOR_DATA=... python benchmarks/reviews.py read base  some of: read, base, article, official, predict
+
+Each part writes benchmarks/results/PART.json with the command, machine, versions and commit. Every part checks what it
+times: rows, tokens and answers must be right before a time counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+SEEDS = (0, 1, 2)
+
+
+def machine() -> dict[str, Any]:
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "") if Path("/proc/cpuinfo").exists() else platform.processor()
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), "commit": commit, **{p: version(p) for p in ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")}}
+
+
+def run(*arguments: object) -> dict[str, Any]:
+    """A command in a process of its own: its JSON, wall seconds from cold start to end, greatest resident memory."""
+    command = [str(Path(sys.executable).with_name("tenor")), *map(str, arguments), "--json"]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    if status:
+        raise SystemExit(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
+    shown = " ".join(["tenor", *map(str, arguments)])
+    return {"command": shown, "wall_seconds": round(seconds, 1), "peak_memory_mb": usage.ru_maxrss // 1024, "answer": json.loads(text)}
+
+
+def training(folder: Path, *options: object) -> dict[str, Any]:
+    done = run("train", "imdb", "--out", folder / f"model-{time.monotonic_ns()}", *options)
+    answer = done.pop("answer")
+    keep = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")
+    done |= {"test": {k: answer["test"][k] for k in keep}, "seconds": answer["seconds"], "split": answer["split"], "kernel": answer["kernel"], "best_epoch": answer["best_epoch"]}
+    return done | ({"baseline": answer["baseline"], "versus_baseline": answer["versus_baseline"]} if "baseline" in answer else {})
+
+
+def seeds(folder: Path, *options: object) -> dict[str, Any]:
+    """One run a seed, the first with the baseline beside it."""
+    runs = [training(folder, *options, "--seed", s, *([] if s == SEEDS[0] else ["--no-baseline"])) for s in SEEDS]
+    accuracies = [r["test"]["accuracy"] for r in runs]
+    return {"mean_accuracy": statistics.mean(accuracies), "accuracies": accuracies, "runs": runs}
+
+
+ARTICLE_SPLIT = ("--split", "range", "--train-rows", 39_258, "--test-rows", 5_000)
+
+
+def base(folder: Path) -> dict[str, Any]:
+    return seeds(folder, "--preset", "base", "--epochs", 4, *ARTICLE_SPLIT)
+
+
+def article(folder: Path) -> dict[str, Any]:
+    return seeds(folder, "--preset", "article", *ARTICLE_SPLIT)
+
+
+def official(folder: Path) -> dict[str, Any]:
+    """Films of train and test differ; 24,260 training rows."""
+    return training(folder, "--preset", "base", "--epochs", 4, "--split", "official")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The CSV of the reviews: reading alone, then cleaning, vocabulary and ids; medians of 5 after a warm-up."""
+    from tenor.config import TextConfig
+    from tenor.data.datasets import resolve
+    from tenor.data.sources import read_rows, table_of
+    from tenor.data.tables import Report
+    from tenor.data.text import Chunks, Tokenizer, clean
+
+    rows = read_rows(resolve("imdb")).rows
+    path = folder / "IMDB Dataset.csv"
+    raw = [r.text for r in rows]
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        out = csv.writer(f)
+        out.writerow(["review", "sentiment"])
+        out.writerows((r.text, r.label) for r in rows)
+
+    def reading() -> list[str]:
+        return [r.values["review"] for r in table_of(path).records(None, Report())]
+
+    def indexing() -> int:
+        chunks = Chunks.of([clean(t) for t in raw])
+        return len(Tokenizer.train(chunks, TextConfig()).encode_chunks(chunks).values)
+
+    def median(work: Callable[[], Any]) -> float:
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - began)
+        return round(statistics.median(times[1:]), 2)
+
+    assert reading() == raw
+    return {
+        "bytes": path.stat().st_size,
+        "rows": len(rows),
+        "tokens": indexing(),
+        "read_seconds": median(reading),
+        "clean_tokenise_index_seconds": median(indexing),
+    }
+
+
+def predict(folder: Path) -> dict[str, Any]:
+    """Memory of `tenor predict -i` on a file and on one ten times as long."""
+    from tenor.data.datasets import resolve
+    from tenor.data.sources import read_rows
+
+    model = folder / "model"
+    run("train", "sample", "--out", model, "--epochs", 2, "--no-baseline")
+    texts = [r.text for r in read_rows(resolve("imdb")).rows[:20_000]]
+    out = {}
+    for times in (1, 10):
+        path = folder / f"{times}.csv"
+        with open(path, "w", newline="", encoding="utf-8") as f:
+            rows = csv.writer(f)
+            rows.writerow(["text"])
+            for _ in range(times):
+                rows.writerows([t] for t in texts)
+        done = run("predict", "-i", path, "-o", folder / f"{times}.out.csv", "-m", model)
+        assert done["answer"]["rows"] == times * len(texts)
+        out[f"{times}x"] = {"megabytes": path.stat().st_size >> 20, "rows": done["answer"]["rows"], "wall_seconds": done["wall_seconds"], "peak_memory_mb": done["peak_memory_mb"]}
+    return out
+
+
+PARTS = {"read": read, "base": base, "article": article, "official": official, "predict": predict}
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(PARTS)
+    if set(wanted) - set(PARTS):
+        raise SystemExit(__doc__)
+    RESULTS.mkdir(exist_ok=True)
+    for part in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            result = PARTS[part](Path(folder))
+        text = json.dumps({"made_with": f"python benchmarks/reviews.py {part}", "machine": machine(), **result}, indent=2)
+        text = text.replace(tempfile.gettempdir(), "TMP")
+        (RESULTS / f"{part}.json").write_text(text + "\n")
+        print(part, json.dumps({k: v for k, v in result.items() if k != "runs"}))
+
+
+if __name__ == "__main__":
+    main()

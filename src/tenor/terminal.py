@@ -1,0 +1,96 @@
+"""What a user sees while a command works: sentences, progress bars, and how Ctrl-C is heard."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from tenor.training.events import Events, State
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Talk:
+    """Prints what a job says; with --json nothing but the object goes to standard output."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.console = err if as_json else out
+        self.quiet = as_json
+
+    def __call__(self, heading: str, sentences: list[str]) -> None:
+        if not self.quiet:
+            self.console.print(f"[bold]{heading}[/bold]")
+            for sentence in sentences:
+                self.console.print(f"  {escape(sentence)}")
+
+    @contextmanager
+    def download(self) -> Iterator[Any]:
+        """A progress bar in bytes that appears with the first block."""
+        with Progress(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err) as bar:
+
+            def progress(done: int, total: int) -> None:
+                task = bar.task_ids[0] if bar.task_ids else bar.add_task("", total=total)
+                bar.update(task, completed=done)
+
+            yield progress
+
+
+class LiveBar(Events):
+    """A progress bar of the training; the first Ctrl-C (or kill) asks the loop to stop after its step, the second ends."""
+
+    def __init__(self) -> None:
+        columns = (SpinnerColumn(), TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=err, transient=True)
+        self.asked = False
+        self.handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> LiveBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def begin(self, epochs: int, batches: int, state: State) -> None:
+        # Only now is there something to save; before, Ctrl-C simply ends.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, self._ask)
+        self.batches = batches
+        self.bar.start()
+        self.task = self.bar.add_task("", total=epochs * batches, completed=state.step, epoch=state.epoch + 1, epochs=epochs, numbers="")
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def step(self, state: State) -> None:
+        speed = state.tokens / max(state.epoch_seconds, 1e-9)
+        numbers = f"loss {state.loss / state.rows:.3f}  accuracy {state.right / state.rows:.3f}  {speed / 1000:,.0f}k tokens/s"
+        self.bar.update(self.task, completed=state.step, epoch=(state.step - 1) // self.batches + 1, numbers=numbers)
+
+    def epoch(self, entry: dict[str, Any]) -> None:
+        validation = f", validation {entry['validation_accuracy']:.4f}" if "validation_accuracy" in entry else ""
+        err.print(
+            f"  epoch {entry['epoch']}: accuracy train {entry['accuracy']:.4f}{validation}, loss {entry['loss']:.4f}, "
+            f"{entry['seconds']:.0f} s, {entry['tokens_per_second']:,} tokens/s"
+        )
+
+    def stop(self) -> bool:
+        return self.asked
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A running count, for work whose size is not known."""
+    with Progress(SpinnerColumn(), TextColumn(f"{{task.completed:,}} {what}"), console=err, transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,96 @@
+"""What several tests need: a small labelled table, a model trained on it, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tenor.pipeline import Pipeline
+from tenor.training.fit import fit
+from tenor.training.presets import Preset, preset
+
+torch.set_num_threads(2)
+_FILLER = ["the", "a", "of", "room", "food", "app", "book", "it", "was", "and", "very", "so", "then", "there"]
+
+
+def order_texts(rows: int, seed: int) -> tuple[list[str], np.ndarray]:
+    """Texts whose label is which of two words comes first, far apart: no bag of words or word pairs can tell."""
+    rng = random.Random(seed)
+    texts, labels = [], []
+    for _ in range(rows):
+        words = rng.choices(_FILLER, k=rng.randint(8, 14))
+        label = rng.randint(0, 1)
+        first, second = sorted(rng.sample(range(len(words) + 2), 2))
+        second += second - first < 3
+        words.insert(first, ("early", "late")[label])
+        words.insert(second, ("late", "early")[label])
+        texts.append(" ".join(words))
+        labels.append(label)
+    return texts, np.array(labels, np.int64)
+
+
+def small(**changes: object) -> Preset:
+    """The base preset, made small enough to train in seconds."""
+    settings = {"hidden": 16, "embedding": 16, "epochs": 2, "batch_size": 16, "word_dropout": 0.0, "precision": "float32"}
+    return preset("base", **(settings | changes))
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> Pipeline:
+    """Two labels, float32, knows the words of order_texts."""
+    texts, targets = order_texts(200, 1)
+    return fit(["neg", "pos"], texts, targets, texts[:20], targets[:20], small(max_tokens=30))[0]
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 300 rows, text and label."""
+    path = tmp_path_factory.mktemp("reviews") / "reviews.csv"
+    texts, targets = order_texts(300, 2)
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        rows = csv.writer(f)
+        rows.writerow(["review", "sentiment"])
+        rows.writerows((t, ("negative", "positive")[y]) for t, y in zip(texts, targets, strict=True))
+    return path
+
+
+class Result:
+    """Exit code and output of a command."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> dict:  # type: ignore[type-arg]
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def tenor(tmp_path: Path) -> Callable[..., Result]:
+    """Run a command in a process of its own, in an empty folder."""
+
+    def run(*arguments: object, stdin: str = "") -> Result:
+        environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+        command = [sys.executable, "-c", "from tenor.cli import main; main()", *map(str, arguments)]
+        return Result(subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300, check=False))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Path:
+    """A model folder that the command line wrote."""
+    folder = tmp_path_factory.mktemp("models") / "model"
+    command = [sys.executable, "-c", "from tenor.cli import main; main()", "train", reviews, "--out", folder, "--hidden", "8", "--embedding", "8", "--epochs", "2"]
+    subprocess.run([str(c) for c in command], check=True, capture_output=True, timeout=300)
+    return folder

@@ -1,0 +1,137 @@
+"""The commands as a user gives them, in a process of their own; wrong ones too."""
+
+import csv
+import json
+import os
+import re
+import tarfile
+
+import pytest
+
+
+def test_train_writes_everything_and_says_so(tenor, reviews, tmp_path):
+    done = tenor("train", reviews, "--out", "m", "--hidden", 8, "--embedding", 8, "--epochs", 2, "--seed", 4)
+    assert done.code == 0, done.err
+    for said in ("Labels in the training rows", "epoch", "linear baseline", "95 % interval", "Kernel", "report.html", "tenor predict"):
+        assert said in done.out
+    assert set(os.listdir(tmp_path / "m")) == {"config.json", "tokenizer.json", "model.safetensors", "metrics.json", "history.jsonl", "curves.png", "curves.svg", "report.html", "README.md"}
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    assert metrics["test"]["rows"] == metrics["baseline"]["rows"] == 60
+    assert metrics["data"]["train"] + metrics["data"]["validation"] + 60 == 300
+    page = (tmp_path / "m" / "report.html").read_text()
+    assert "<svg" in page and "http" not in page.replace("http://www.w3.org", "").replace("https://matplotlib.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+
+
+def test_evaluate_predict_info_agree(tenor, model, reviews, tmp_path):
+    result = tenor("evaluate", reviews, "-m", model, "--json").json
+    assert {"rows", "accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "confusion", "labels", "seconds"} <= result.keys()
+    assert result["rows"] == 300 and result["labels"] == ["negative", "positive"]
+    assert tenor("predict", "-i", reviews, "-o", "out.csv", "-m", model).code == 0
+    with open(tmp_path / "out.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert sum(r["sentiment"] == r["label"] for r in rows) / 300 == pytest.approx(result["accuracy"])
+    one = tenor("predict", rows[0]["review"], "-m", model, "--json").json[0]
+    assert one["label"] == rows[0]["label"]
+    assert one["probability"] == pytest.approx(float(rows[0]["probability"]), abs=0.01)  # bfloat16 on some machines
+    piped = tenor("predict", "-i", "-", "-m", model, stdin=rows[0]["review"] + "\n\nlate\n").out.splitlines()
+    assert [line.count("\t") for line in piped] == [2, 2, 2] and piped[0].startswith(rows[0]["label"])
+    assert tenor("info", model, "--json").json["kernel"].startswith("torch lstm")
+    assert "Kernel here" in tenor("info", model).out
+
+
+def test_evaluation_takes_other_spellings_of_the_labels(tenor, model, reviews, tmp_path):
+    (tmp_path / "short.tsv").write_text("text\tlabel\n" + "".join(f"{t}\t{'pos' if y == 'positive' else 'neg'}\n" for t, y in list(csv.reader(reviews.read_text().splitlines()))[1:]))
+    assert tenor("evaluate", "short.tsv", "-m", model, "--json").json["confusion"] == tenor("evaluate", reviews, "-m", model, "--json").json["confusion"]
+
+
+def test_every_command_has_help_with_an_example(tenor):
+    assert tenor("--help").code == 0
+    for command in ("train", "evaluate", "predict", "info", "data"):
+        done = tenor(command, "--help")
+        assert done.code == 0 and "Example" in done.out and "--json" in done.out
+
+
+def test_data_finds_the_sample(tenor):
+    assert tenor("data", "sample", "--json").json["path"].endswith("sample.csv")
+    assert "did you mean 'imdb'" in tenor("data", "imdv").err
+
+
+@pytest.mark.parametrize("name", ["official", "second", "range"])
+def test_splits(tenor, tmp_path, reviews, name):
+    rows = list(csv.reader(reviews.read_text().splitlines()))[1:]
+    table = "text,label,split\n" + "".join(f'"{t}",{y},{"train" if i % 3 else "test"}\n' for i, (t, y) in enumerate(rows))
+    (tmp_path / "all.csv").write_text(table)
+    options, wanted = {
+        "official": (["--split", "official"], 100),
+        "second": (["--test", str(reviews), "--keep-overlap"], 300),
+        "range": (["--split", "range", "--train-rows", 210, "--test-rows", 70], 70),
+    }[name]
+    done = tenor("train", "all.csv", "--out", "m", "--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline", "--json", *options)
+    assert done.code == 0, done.err
+    assert done.json["test"]["rows"] == wanted
+    assert done.json["data"]["train"] + done.json["data"]["validation"] == {"official": 200, "second": 300, "range": 210}[name]
+
+
+def wrong_tar(path):
+    with tarfile.open(path, "w:gz") as t:
+        info = tarfile.TarInfo("../../evil.csv")
+        t.addfile(info)
+
+
+MISTAKES = {
+    "missing file": (["train", "reviws.csv"], "No such file.*did you mean 'reviews.csv'"),
+    "unknown data set": (["train", "imbd"], "did you mean 'imdb'"),
+    "empty file": (["train", "empty.csv"], "empty"),
+    "wrong column": (["train", "reviews.csv", "--text", "revew"], "No column 'revew'.*did you mean 'review'"),
+    "one label": (["train", "one.csv"], "two different labels"),
+    "label once": (["train", "once.csv"], "seen once"),
+    "broken line": (["train", "broken.csv"], "line 4"),
+    "binary": (["train", "binary.csv"], "binary data"),
+    "corrupt": (["train", "corrupt.csv.gz"], "Corrupt archive"),
+    "climbing": (["train", "evil.tar.gz"], "climbs out"),
+    "exists": (["train", "reviews.csv", "--out", "there"], "exists already.*--overwrite"),
+    "too many rows": (["train", "reviews.csv", "--split", "range", "--train-rows", "45000", "--test-rows", "5000"], "300 labelled rows"),
+    "bad number": (["train", "reviews.csv", "--hidden", "0"], "hidden must be at least 1"),
+    "no gpu": (["train", "reviews.csv", "--device", "cuda"], "--device cuda needs a GPU"),
+    "no model": (["predict", "hello", "-m", "nowhere"], "does not exist"),
+    "not a model": (["info", "there"], "is no model folder"),
+    "text and file": (["predict", "hello", "-i", "x.csv", "-m", "{model}"], "one of the two"),
+    "no output": (["predict", "-i", "reviews.csv", "-m", "{model}"], "add -o"),
+    "unknown label": (["evaluate", "labels.csv", "-m", "{model}"], "knows the labels negative, positive"),
+    "no labels": (["evaluate", "none.csv", "-m", "{model}"], "No labelled row"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_exit_with_2_and_leave_nothing(tenor, tmp_path, reviews, model, mistake):
+    arguments, message = MISTAKES[mistake]
+    (tmp_path / "reviews.csv").write_bytes(reviews.read_bytes())
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "one.csv").write_text("text,label\na,pos\nb,pos\n")
+    (tmp_path / "once.csv").write_text("text,label\na,pos\nb,pos\nc,neg\n")
+    (tmp_path / "broken.csv").write_text("text,label\na,pos\nb,neg\nc\nd,pos\n")
+    (tmp_path / "binary.csv").write_bytes(b"text,label\n\x00\x01\x02,pos\n")
+    (tmp_path / "corrupt.csv.gz").write_bytes(b"\x1f\x8b\x08\x00 not really")
+    (tmp_path / "labels.csv").write_text("text,label\na,positve\nb,neg\n")
+    (tmp_path / "none.csv").write_text("text,label\na,\nb,\n")
+    wrong_tar(tmp_path / "evil.tar.gz")
+    before = sorted(os.listdir(tmp_path))
+    done = tenor(*[a.format(model=model) for a in arguments])
+    assert done.code == 2, done.out + done.err
+    assert re.search(message, done.err, re.S), done.err
+    assert "Traceback" not in done.err
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_json_errors_are_json_too(tenor):
+    done = tenor("train", "nowhere.csv", "--json")
+    assert done.code == 2 and "No such file" in json.loads(done.out)["error"]
+
+
+def test_skip_bad_goes_on_and_counts(tenor, tmp_path, reviews):
+    lines = reviews.read_text().splitlines()
+    lines[7:7] = ["only one field", "a,b,c,d"]
+    (tmp_path / "r.csv").write_text("\n".join(lines))
+    done = tenor("train", "r.csv", "--out", "m", "--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline", "--skip-bad", "--json")
+    assert "2 broken lines were left out: line 8" in " ".join(done.json["data"]["sentences"])
