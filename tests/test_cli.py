@@ -86,7 +86,7 @@ MISTAKES = {
     "one label": (["train", "one.csv"], "two different labels"),
     "label once": (["train", "once.csv"], "seen once"),
     "broken line": (["train", "broken.csv"], "line 4"),
-    "binary": (["train", "binary.csv"], "binary data"),
+    "binary": (["train", "binary.csv"], "binary data|zero byte"),
     "corrupt": (["train", "corrupt.csv.gz"], "Corrupt archive"),
     "climbing": (["train", "evil.tar.gz"], "climbs out"),
     "exists": (["train", "reviews.csv", "--out", "there"], "exists already.*--overwrite"),

@@ -1,6 +1,5 @@
 """Every kind of file, plain and packed: read back exactly, or refused with a sentence that helps."""
 
-import bz2
 import csv
 import gzip
 import io
@@ -118,10 +117,16 @@ def test_broken_utf_16_is_named(tmp_path):
     assert "UTF-16" in refused(put(tmp_path, "t.csv", "text,label\nfine,pos\n".encode("utf-16") + b"\0"))
 
 
-@pytest.mark.parametrize("data", ['"Great film, really;\nloved it";positive\n"Dull; far too long";negative\n', "positive\tGreat film, really;\tx\nnegative\tDull; far too long\tx\n"])
+HEADLESS = [
+    '"Great film, really;\nloved it";positive\n"Dull; far too long";negative\n',
+    "positive\tGreat film, really;\t7\nnegative\tDull; far too long\t8\npositive\tFun\t9\n",
+]
+
+
+@pytest.mark.parametrize("data", HEADLESS)
 def test_a_first_line_of_data_is_a_row(tmp_path, data):
     rows = read_rows(put(tmp_path, "t.tsv" if "\t" in data else "t.csv", data))
-    assert [(r.text[:4], r.label, r.line) for r in rows.rows] == [("Grea", "positive", 1), ("Dull", "negative", 3 if ";\n" in data else 2)]
+    assert [(r.text[:4], r.label, r.line) for r in rows.rows[:2]] == [("Grea", "positive", 1), ("Dull", "negative", 3 if ";\n" in data else 2)]
     assert "no header" in rows.notes[0]
 
 
@@ -165,8 +170,15 @@ def test_the_folders_of_aclimdb(tmp_path, form):
 
 # Broken lines --------------------------------------------------------------------------------------------------------
 
-BROKEN = {"quote": '"never closed,pos\r\n', "many": "a,b,c\r\n", "many lines": '"one\n\nb,pos\ntwo",b,c\r\n', "few": "alone\r\n", "zero": "a\0b,pos\r\n", "stray": '"a" b,pos\r\n'}
-FAULT = {"quote": "", "many": "3 fields where the first line has 2", "many lines": "3 fields", "few": "1 fields", "zero": "zero byte", "stray": "expected after"}
+BROKEN = {
+    "quote": '"never closed,pos\r\n',
+    "many": "a,b,c\r\n",
+    "many lines": '"one\n\nb,pos\ntwo",b,c\r\n',
+    "few": "alone\r\n",
+    "zero": "a\0b,pos\r\n",
+    "stray": '"a" b,pos\r\n',
+}
+FAULT = {"quote": "", "many": "3 fields where the first line has 2", "many lines": "3 fields", "few": "1 fields", "zero": "zero byte", "stray": "expected"}
 # What closes an open quote rightly cannot be told from the quote's own end: no text begins so.
 SAFE = TEXTS.filter(lambda t: not t.startswith(('"', ",", "\n", "\r")))
 
@@ -174,7 +186,6 @@ SAFE = TEXTS.filter(lambda t: not t.startswith(('"', ",", "\n", "\r")))
 @settings(max_examples=200, deadline=None)
 @given(parts=st.lists(st.one_of(st.tuples(SAFE, st.just("pos")), st.sampled_from(sorted(BROKEN))), max_size=8))
 def test_each_broken_line_is_named_and_costs_its_own_row_only(tmp_path_factory, parts):
-    parts = [p for i, p in enumerate(parts) if p != "zero" or "quote" not in parts[:i]]
     data, good, bad = "text,label\r\n", [], []
     for part in parts:
         line = 1 + data.count("\n")
@@ -202,7 +213,10 @@ def test_a_quote_open_to_the_end_of_the_file_is_named(tmp_path):
     assert [r.text for r in rows.rows] == ["a b", "fine", "fine too"] and len(rows.bad) == 1
 
 
-@pytest.mark.parametrize(("line", "fault"), [('{"text": "x"', "not JSON"), ('["x", 1]', "a JSON list"), ("1" * 5000, "not JSON"), ("[" * 100_000, "not JSON"), ('{"text": "a\0"}', "not JSON")])
+NO_OBJECTS = [('{"text": "x"', "not JSON"), ('["x", 1]', "a JSON list"), ("1" * 5000, "not JSON"), ("[" * 100_000, "not JSON"), ('{"text": "a\0"}', "not JSON")]
+
+
+@pytest.mark.parametrize(("line", "fault"), NO_OBJECTS)
 def test_a_broken_line_of_jsonl_is_named(tmp_path, line, fault):
     path = put(tmp_path, "t.jsonl", '{"text": "a", "label": 1}\n\n' + line + '\n{"text": "b", "label": 0}\n')
     assert "line 3: " in refused(path) and fault in refused(path)
@@ -265,7 +279,6 @@ def test_a_cut_archive_never_reads_as_a_whole_one(tmp_path):
         "u.zip": zipped(tmp_path / "b", {"t.csv": table}).read_bytes(),
         "t.tar.gz": tar(tmp_path / "c", members).read_bytes(),
         "t.tar": tar(tmp_path / "d", members, "w").read_bytes(),
-        "t.tar.bz2": bz2.compress(tar(tmp_path / "d", members, "w").read_bytes()),
         "u.tar.gz": tar(tmp_path / "e", {"t.csv": table}).read_bytes(),
     }
     for name, data in whole.items():
@@ -273,12 +286,12 @@ def test_a_cut_archive_never_reads_as_a_whole_one(tmp_path):
         for end in range(600, len(data), 256 if name == "t.tar" else 487):
             path = put(tmp_path, name, data[:end])
             try:
-                rows = read_rows(path)
+                found, message = sorted(r.text for r in read_rows(path).rows), ""
             except TenorError as error:
+                found, message = sorted(noise), str(error)
                 refusals += 1
-                assert "Corrupt archive" in str(error) and "again" in str(error)
-            else:
-                assert sorted(r.text for r in rows.rows) == sorted(noise), (name, end)
+            assert found == sorted(noise), (name, end)
+            assert not message or ("Corrupt archive" in message and "again" in message), message
         assert refusals > 5, name
 
 
@@ -331,7 +344,8 @@ def test_a_file_beside_an_archive_is_not_taken_for_its_member(tmp_path, monkeypa
 
 def test_rows_without_a_label_are_counted_apart_and_case_is_merged(tmp_path):
     rows = read_rows(put(tmp_path, "t.csv", "text,label,split\na,Pos,Train\nb,,train\nc,unsup,test\nd,pos,test\ne,NEG,dev\nf,pos,\n,neg,\n"))
-    assert [(r.text, r.label, r.part) for r in rows.rows] == [("a", "pos", "train"), ("d", "pos", "test"), ("e", "NEG", None), ("f", "pos", None), ("", "NEG", None)]
+    wanted = [("a", "pos", "train"), ("d", "pos", "test"), ("e", "NEG", None), ("f", "pos", None), ("", "NEG", None)]
+    assert [(r.text, r.label, r.part) for r in rows.rows] == wanted
     assert rows.unlabelled == 2
 
 

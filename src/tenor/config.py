@@ -36,7 +36,7 @@ class ModelConfig:
     bidirectional: bool = True
     pooling: Literal["last", "max_mean"] = "max_mean"
     init: Literal["torch", "keras"] = "torch"  # whose initial weights
-    word_dropout: float = 0.0  # chance that a whole word is zeroed while training
+    word_dropout: float = 0.0  # chance that a whole word is zeroed while training (the others are scaled up)
     embedding_dropout: float = 0.0
     dropout: float = 0.0  # between layers and before the dense output
 

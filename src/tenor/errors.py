@@ -9,7 +9,7 @@ class TenorError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name nearest to `name`, else an empty text."""
+    """The end of a sentence: `; did you mean 'x'?` for the known name nearest to `name`, else a full stop."""
     by_folded = {k.casefold(): k for k in known}
     close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
-    return f"; did you mean {by_folded[close[0]]!r}?" if close else ""
+    return f"; did you mean {by_folded[close[0]]!r}?" if close else "."

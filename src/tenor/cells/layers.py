@@ -73,6 +73,7 @@ class Places:
         place = (time * self.batch + row)[live]  # [N] padded place of each packed token
         place_turned = (turned * self.batch + row)[live]
         self.packed = (place, place_turned)
+        self.rows = row.expand(self.steps, -1)[live]  # [N] which row each packed token belongs to
         self.last = first[self.lengths - 1] + torch.arange(self.batch)  # [B] packed place of each row's last token
         self.live = live
 

@@ -47,7 +47,7 @@ def is_archive(path: Path) -> bool:
 
 def _is_tar(path: Path) -> bool:
     named = path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
-    return named or (first_bytes(path, 2) != _GZIP and tarfile.is_tarfile(path))
+    return named or (first_bytes(path, 2) not in (_GZIP, b"\0\0") and tarfile.is_tarfile(path))  # for tarfile, zeros are an empty tar
 
 
 def check_exists(path: Path) -> None:
@@ -143,6 +143,7 @@ class Lines:
         self.latin1 = 0
         self.number = 0  # of the line that came last; the first is 1
         self._back: list[str] = []
+        self._file = buffered  # kept alive: it closes what it reads when it goes
         self._lines: Iterator[Any] = buffered
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
             self._lines = _utf16_lines(buffered)

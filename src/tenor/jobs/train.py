@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from tenor import store
+from tenor.cells.hardware import choose_device
+from tenor.config import check
 from tenor.data.checks import Findings, check_labels, check_rows
 from tenor.data.columns import match_labels, order_labels
 from tenor.data.datasets import Progress, resolve
@@ -75,6 +77,9 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     """
     began = time.perf_counter()
     work = order.out.with_name(order.out.name + ".training")
+    wish = order.preset(None)
+    check(wish.text, wish.model, wish.train)
+    choose_device(wish.train.device)
     before = _check_out(order, work, say)
     if before:
         return before
@@ -90,6 +95,10 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     try:
         preset = order.preset(len(t))
         pipeline, outcome, counts = fit(data.names, data.texts(t), data.targets[t], data.texts(v), data.targets[v], preset, events, work)
+    except TenorError:
+        if not (work / "checkpoint.safetensors").exists():
+            shutil.rmtree(work)
+        raise
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     sentences += _cut_sentence(counts, len(t), preset.text.max_tokens)

@@ -32,15 +32,20 @@ class Encoder(nn.Module):
         """tokens: data [N] ids -> [B, features]"""
         places = Places(tokens.batch_sizes)
         x = self.embedding(tokens.data)  # [N, E]
-        if self.training and self.config.word_dropout:
-            kept = torch.empty(len(x), 1, device=x.device).bernoulli_(1 - self.config.word_dropout)
-            x = x * kept
-        x = nn.functional.dropout(x, self.config.embedding_dropout, self.training)
+        if self.training:
+            x = x * self._dropped(len(x), 1, self.config.word_dropout)  # whole words
+            # The same features for all words of a text (Gal and Ghahramani 2016, arXiv 1512.05287v5).
+            x = x * self._dropped(places.batch, x.shape[1], self.config.embedding_dropout)[places.rows]
         out, finals = self.recurrent(PackedSequence(x, tokens.batch_sizes), places)
         if self.config.pooling == "last":
             directions = 2 if self.config.bidirectional else 1
             return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
         return max_mean(places.pad(out.data), places)
+
+
+    def _dropped(self, rows: int, columns: int, share: float) -> Tensor:
+        """[rows, columns] of 0, or 1 / (1 - share)."""
+        return nn.functional.dropout(torch.ones(rows, columns, device=self.embedding.weight.device), share)
 
 
 def max_mean(padded: Tensor, places: Places) -> Tensor:

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from tenor.data.checks import check_labels, check_rows
+from tenor.data.sources import Row
+from tenor.errors import TenorError
+
+
+def rows(*pairs: tuple[str, str]) -> list[Row]:
+    return [Row(text, label, None, i + 1) for i, (text, label) in enumerate(pairs)]
+
+
+DATA = rows(
+    ("Good", "pos"),  # 0 to 5: training
+    ("good", "pos"),  # repeats 0
+    ("bad", "neg"),
+    ("odd", "neg"),
+    ("", "pos"),
+    ("", "neg"),  # repeats an empty text, which is no contradiction
+    ("ODD", "pos"),  # 6, 7: validation; contradicts 3
+    ("bad", "neg"),  # in the test rows too; no repetition, 2 is in another part
+    ("BAD", "neg"),  # 8 to 10: test
+    ("odd", "neg"),
+    ("new", "pos"),
+)
+PARTS = np.arange(6), np.arange(6, 8), np.arange(8, 11)
+
+
+def test_findings_of_a_small_set():
+    found = check_rows(DATA, *PARTS, DATA, ["neg", "pos"], 7)
+    assert (found.train, found.validation, found.test, found.unlabelled) == (6, 2, 3, 7)
+    assert found.empty == 2
+    assert found.duplicates == 2
+    assert found.contradictory == 1
+    assert found.overlap == [2, 3, 6, 7]
+    assert found.balance == {"neg": 0.5, "pos": 0.5}
+    assert found.to_json()["overlap"] == 4
+
+
+def test_a_second_file_is_compared_by_text_and_counted_in_its_own_numbers():
+    found = check_rows(DATA, *PARTS[:2], np.arange(2), rows(("bad", "pos"), ("bad", "pos")), ["neg", "pos"], 0)
+    assert found.overlap == [2, 7] and found.contradictory == 2 and found.duplicates == 3 and found.test == 2
+
+
+def test_sentences_say_what_was_found_and_what_was_done():
+    text = " ".join(check_rows(DATA, *PARTS, DATA, ["neg", "pos"], 7).sentences(dropped=True))
+    for part in ("neg 50.0%, pos 50.0%", "7 rows have no label", "2 texts are empty", "2 rows repeat", "1 texts occur with different"):
+        assert part in text
+    assert "4 training rows have the text of a test row; they were dropped" in text
+    assert "F1" not in text
+    assert "they were kept, as you asked" in check_rows(DATA, *PARTS, DATA, ["neg", "pos"], 7).sentences(dropped=False)[-1]
+
+
+def test_clean_data_has_the_balance_only_and_a_lopsided_one_a_warning():
+    data = rows(*((f"text {i}", "pos" if i % 10 else "neg") for i in range(20)))
+    sentences = check_rows(data, np.arange(10), np.arange(0), np.arange(10, 20), data, ["neg", "pos"], 0).sentences(True)
+    assert sentences[0] == "Labels in the training rows: neg 10.0%, pos 90.0%." and "F1" in sentences[1] and len(sentences) == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "parts"),
+    [
+        ([], ["No row of t.csv has a label", "two different", "--label"]),
+        (["pos"] * 5, ["at least two different labels", "every row of t.csv has 'pos'", "--label"]),
+        (["a", "a", "b", "b", "odd"], ["at least two rows", "seen once in t.csv: odd", "Add rows"]),
+        ([str(i) for i in range(300)] * 2, ["300 different labels in 600 rows of t.csv", "no class", "--label"]),
+    ],
+)
+def test_labels_that_cannot_be_learned_are_refused(labels, parts):
+    with pytest.raises(TenorError) as caught:
+        check_labels(labels, "t.csv")
+    assert all(p in str(caught.value) for p in parts), caught.value
+
+
+def test_labels_that_can_be_learned():
+    check_labels(["a", "b"] * 2, "t.csv")
+    check_labels([str(i) for i in range(200)] * 10, "t.csv")
