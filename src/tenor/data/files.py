@@ -87,6 +87,8 @@ def archive_entries(path: Path) -> Iterator[Entry]:
         if first_bytes(path, 4) == _ZIP:
             with zipfile.ZipFile(path) as z:
                 for info in z.infolist():
+                    if info.flag_bits & 1:
+                        raise TenorError(f"{path} is locked with a password. Unpack it first.")
                     if not info.is_dir() and _inside(path, info.filename):
                         yield Entry(info.filename, lambda i=info: z.open(i))  # type: ignore[misc]
             return
