@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from tenor.pipeline import Pipeline
-from tenor.training.fit import fit
+from tenor.training import fit as fitting
+from tenor.training.events import Events
+from tenor.training.loop import Outcome
 from tenor.training.presets import Preset, preset
 
 torch.set_num_threads(2)
@@ -41,8 +43,15 @@ def order_texts(rows: int, seed: int) -> tuple[list[str], np.ndarray]:
 
 def small(**changes: object) -> Preset:
     """The base preset, made small enough to train in seconds."""
-    settings = {"hidden": 16, "embedding": 16, "epochs": 2, "batch_size": 16, "word_dropout": 0.0, "precision": "float32"}
+    settings = {"hidden": 16, "embedding": 16, "epochs": 2, "batch_size": 16, "word_dropout": 0.0, "precision": "float32", "vectors": False, "embedding_rate": 1.0}
     return preset("base", **(settings | changes))
+
+
+def fit(
+    labels: list[str], texts: list[str], targets: np.ndarray, others: list[str], other_targets: np.ndarray, preset: Preset, events: Events | None = None, work: Path | None = None
+) -> tuple[Pipeline, Outcome]:
+    """Texts straight to a classifier; the others are the validation rows."""
+    return fitting.fit(labels, fitting.Tokenised.of(texts, preset.text), targets, others, other_targets, preset, events, work)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """The layers against torch.nn on packed rows: an independent path through torch, a step at a time."""
 
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -103,6 +101,16 @@ def test_padding_gets_no_gradient_and_unpad_undoes_pad():
     torch.testing.assert_close(gradient, torch.ones_like(x), rtol=0, atol=0)
 
 
-def test_says_which_kernel_runs_and_why():
-    assert "oneDNN" in LSTM(2, 3).path and "CPU" in LSTM(2, 3).path
-    assert "step at a time" in copy.deepcopy(GRU(2, 3)).path
+def test_the_fused_kernel_runs_where_the_path_says_so():
+    x = packed([5, 3], 4)
+    for layer in (LSTM(4, 3, bidirectional=True), GRU(4, 3)):
+        with torch.profiler.profile() as profile:
+            layer(x)
+        ran = any(e.key == "aten::mkldnn_rnn_layer" for e in profile.key_averages())
+        assert ran == ("oneDNN's fused kernel" in layer.path)
+    assert "CPU" in LSTM(4, 3).path
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        assert "switched off" in LSTM(4, 3).path
+    finally:
+        torch._C._set_mkldnn_enabled(True)

@@ -3,6 +3,7 @@ import pytest
 
 from tenor.data.checks import check_labels, check_rows
 from tenor.data.sources import Row
+from tenor.data.splits import Split
 from tenor.errors import TenorError
 
 
@@ -23,37 +24,45 @@ DATA = rows(
     ("odd", "neg"),
     ("new", "pos"),
 )
-PARTS = np.arange(6), np.arange(6, 8), np.arange(8, 11)
+PARTS = Split(np.arange(6), np.arange(6, 8), np.arange(8, 11), "by hand")
 
 
 def test_findings_of_a_small_set():
-    found = check_rows(DATA, *PARTS, DATA, ["neg", "pos"], 7)
-    assert (found.train, found.validation, found.test, found.unlabelled) == (6, 2, 3, 7)
+    split, found = check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, keep_overlap=False)
+    assert (found.train, found.validation, found.test, found.unlabelled) == (4, 0, 3, 7)
+    assert split.train.tolist() == [0, 1, 4, 5] and split.validation.tolist() == [] and split.test.tolist() == [8, 9, 10]
     assert found.empty == 2
     assert found.duplicates == 2
-    assert found.contradictory == 1
-    assert found.overlap == [2, 3, 6, 7]
-    assert found.balance == {"neg": 0.5, "pos": 0.5}
-    assert found.to_json()["overlap"] == 4
+    assert found.contradictory == 1 and found.example == "as in lines 4 and 7"
+    assert found.overlap == found.to_json()["overlap"] == 4
+    assert found.balance == {"neg": 0.25, "pos": 0.75}
+
+
+def test_validation_rows_that_repeat_training_rows_are_dropped_also_where_the_overlap_is_kept():
+    split, found = check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, keep_overlap=True)
+    assert split.train.tolist() == list(range(6)) and split.validation.tolist() == []
+    assert found.repeated == 2 and found.overlap == 4
 
 
 def test_a_second_file_is_compared_by_text_and_counted_in_its_own_numbers():
-    found = check_rows(DATA, *PARTS[:2], np.arange(2), rows(("bad", "pos"), ("bad", "pos")), ["neg", "pos"], 0)
-    assert found.overlap == [2, 7] and found.contradictory == 2 and found.duplicates == 3 and found.test == 2
+    second = Split(PARTS.train, PARTS.validation, np.arange(2), "second file")
+    split, found = check_rows(DATA, second, rows(("bad", "pos"), ("bad", "pos")), ["neg", "pos"], 0, keep_overlap=False)
+    assert split.train.tolist() == [0, 1, 3, 4, 5]
+    assert found.overlap == 2 and found.contradictory == 2 and found.duplicates == 3 and found.test == 2
 
 
 def test_sentences_say_what_was_found_and_what_was_done():
-    text = " ".join(check_rows(DATA, *PARTS, DATA, ["neg", "pos"], 7).sentences(dropped=True))
-    for part in ("neg 50.0%, pos 50.0%", "7 rows have no label", "2 texts are empty", "2 rows repeat", "1 texts occur with different"):
+    text = " ".join(check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, False)[1].sentences(dropped=True))
+    for part in ("neg 25.0%, pos 75.0%", "7 rows have no label", "2 texts are empty", "2 rows repeat", "1 texts occur with different"):
         assert part in text
-    assert "4 training rows have the text of a test row; they were dropped" in text
+    assert "4 training or validation rows have the text of a test row; they were dropped" in text
     assert "F1" not in text
-    assert "they were kept, as you asked" in check_rows(DATA, *PARTS, DATA, ["neg", "pos"], 7).sentences(dropped=False)[-1]
+    assert "they were kept, as you asked" in check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, True)[1].sentences(dropped=False)[-2]
 
 
 def test_clean_data_has_the_balance_only_and_a_lopsided_one_a_warning():
     data = rows(*((f"text {i}", "pos" if i % 10 else "neg") for i in range(20)))
-    sentences = check_rows(data, np.arange(10), np.arange(0), np.arange(10, 20), data, ["neg", "pos"], 0).sentences(True)
+    sentences = check_rows(data, Split(np.arange(10), np.arange(0), np.arange(10, 20), ""), data, ["neg", "pos"], 0, False)[1].sentences(True)
     assert sentences[0] == "Labels in the training rows: neg 10.0%, pos 90.0%." and "F1" in sentences[1] and len(sentences) == 2
 
 

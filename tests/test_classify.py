@@ -6,13 +6,12 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from conftest import order_texts, small
+from conftest import fit, order_texts, small
 from tenor.config import ModelConfig
 from tenor.data.batches import pack
 from tenor.data.text import Ragged
 from tenor.models.classify import TextClassifier, probabilities
 from tenor.models.encoder import Encoder, keras_init
-from tenor.training.fit import fit
 from tenor.training.presets import preset
 
 
@@ -21,7 +20,7 @@ def test_learns_the_order_of_words_where_a_bag_of_word_pairs_cannot(cell):
     texts, targets = order_texts(1200, 3)
     tests, wanted = order_texts(300, 4)
     settings = small(cell=cell, hidden=24, epochs=8, learning_rate=0.01, embedding_dropout=0.0, dropout=0.0)
-    pipeline, outcome, _ = fit(["neg", "pos"], texts, targets, texts[:50], targets[:50], settings)
+    pipeline, outcome = fit(["neg", "pos"], texts, targets, texts[:50], targets[:50], settings)
     right = (pipeline.probabilities(tests)[0].argmax(1) == wanted).mean()
     bag = CountVectorizer(ngram_range=(1, 2)).fit(texts)
     linear = LogisticRegression(max_iter=1000).fit(bag.transform(texts), targets)

@@ -7,6 +7,7 @@ import re
 import tarfile
 
 import pytest
+import torch
 
 
 def test_train_writes_everything_and_says_so(tenor, reviews, tmp_path):
@@ -92,6 +93,12 @@ MISTAKES = {
     "exists": (["train", "reviews.csv", "--out", "there"], "exists already.*--overwrite"),
     "too many rows": (["train", "reviews.csv", "--split", "range", "--train-rows", "45000", "--test-rows", "5000"], "300 labelled rows"),
     "bad number": (["train", "reviews.csv", "--hidden", "0"], "hidden must be at least 1"),
+    "bad seed": (["train", "reviews.csv", "--seed", "-1"], "seed must be at least 0"),
+    "bad validation": (["train", "reviews.csv", "--validation", "1.5"], "whole number of rows"),
+    "small bpe": (["train", "reviews.csv", "--tokens", "bpe", "--vocab", "100"], "at least 258"),
+    "huge network": (["train", "reviews.csv", "--hidden", "3000000"], "no memory for a network"),
+    "not a model to overwrite": (["train", "reviews.csv", "--out", "docs", "--overwrite"], "stays as it is"),
+    "here": (["train", "reviews.csv", "--out", "."], "exists already"),
     "no gpu": (["train", "reviews.csv", "--device", "cuda"], "--device cuda needs a GPU"),
     "no model": (["predict", "hello", "-m", "nowhere"], "does not exist"),
     "not a model": (["info", "there"], "is no model folder"),
@@ -108,6 +115,8 @@ def test_mistakes_exit_with_2_and_leave_nothing(tenor, tmp_path, reviews, model,
     (tmp_path / "reviews.csv").write_bytes(reviews.read_bytes())
     (tmp_path / "empty.csv").touch()
     (tmp_path / "there").mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "letter.txt").write_text("dear")
     (tmp_path / "one.csv").write_text("text,label\na,pos\nb,pos\n")
     (tmp_path / "once.csv").write_text("text,label\na,pos\nb,pos\nc,neg\n")
     (tmp_path / "broken.csv").write_text("text,label\na,pos\nb,neg\nc\nd,pos\n")
@@ -117,6 +126,8 @@ def test_mistakes_exit_with_2_and_leave_nothing(tenor, tmp_path, reviews, model,
     (tmp_path / "none.csv").write_text("text,label\na,\nb,\n")
     wrong_tar(tmp_path / "evil.tar.gz")
     before = sorted(os.listdir(tmp_path))
+    if mistake == "no gpu" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
     done = tenor(*[a.format(model=model) for a in arguments])
     assert done.code == 2, done.out + done.err
     assert re.search(message, done.err, re.S), done.err

@@ -37,13 +37,15 @@ def test_wilson_interval():
 
 def test_a_difference_inside_its_interval_is_a_tie():
     ours, theirs = np.zeros(1000, bool), np.zeros(1000, bool)
-    ours[:905], theirs[:900] = True, True
+    ours[:906], theirs[:900] = True, True
     ours[:20], theirs[900:920] = False, True
     assert compare(ours, theirs)["verdict"] == "worse"
     theirs[900:920] = False
-    assert compare(ours, theirs)["verdict"] == "worse"  # 5 more right, 20 more wrong, clear of chance
+    assert compare(ours, theirs)["verdict"] == "worse"  # 6 more right, 20 more wrong, clear of chance
     ours[:20] = True
-    assert compare(ours, theirs)["verdict"] == "better"
+    assert compare(ours, theirs)["verdict"] == "better" and compare(ours, theirs)["p"] == pytest.approx(2 / 2**6)  # 6 of 6
+    ours[905] = False
+    assert compare(ours, theirs)["verdict"] == "tie" and compare(ours, theirs)["p"] == pytest.approx(2 / 2**5)  # 5 of 5
     ours[:5] = False
     assert compare(ours, theirs)["verdict"] == "tie"
     assert compare(ours, theirs)["difference"] == 0

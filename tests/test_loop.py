@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import order_texts, small
+from conftest import fit, order_texts, small
 from tenor.config import TrainConfig
 from tenor.errors import TenorError
-from tenor.training import loop
 from tenor.training.events import Events
-from tenor.training.fit import fit
 from tenor.training.loop import is_better, rate_at
 
 
@@ -82,7 +80,7 @@ def test_a_broken_checkpoint_says_what_to_do(tmp_path):
     train(tmp_path, StopAfter(5))
     file = tmp_path / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(TenorError, match="Delete"):
+    with pytest.raises(TenorError, match="--overwrite"):
         train(tmp_path)
 
 
@@ -95,7 +93,7 @@ def test_the_best_epoch_is_kept_not_the_last():
     texts, targets = order_texts(400, 8)
     wrong = 1 - targets[300:]  # the better the network learns, the worse it does on these
     settings = small(epochs=8, learning_rate=0.01, hidden=24, embedding_dropout=0.0, dropout=0.0)
-    pipeline, outcome, _ = fit(["a", "b"], texts[:300], targets[:300], texts[300:], wrong, settings)
+    pipeline, outcome = fit(["a", "b"], texts[:300], targets[:300], texts[300:], wrong, settings)
     accuracies = [e["validation_accuracy"] for e in outcome.history]
     best = outcome.history[outcome.best_epoch - 1]
     assert best["validation_accuracy"] == max(accuracies)
@@ -131,38 +129,45 @@ KILLABLE = "import tenor.training.loop as l; l.SECONDS_BETWEEN_CHECKPOINTS = 0; 
 
 
 def start(reviews: Path, out: Path, *more: str) -> subprocess.Popen:
-    options = ["--hidden", "8", "--embedding", "8", "--epochs", "3", "--no-baseline", "--json", *more]
+    options = ["--hidden", "8", "--embedding", "8", "--epochs", "8", "--no-baseline", "--json", *more]
     return subprocess.Popen([sys.executable, "-c", KILLABLE, "train", str(reviews), "--out", str(out), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_steps(work: Path, process: subprocess.Popen) -> None:
-    until = time.monotonic() + 120
-    while not (work / "checkpoint.safetensors").exists():
+def finish(process: subprocess.Popen) -> dict:
+    text, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(text)
+
+
+def wait_for_steps(work: Path, process: subprocess.Popen, seconds: float = 0.1) -> None:
+    """Until this process has written a checkpoint, and a little longer."""
+    checkpoint, until = work / "checkpoint.safetensors", time.monotonic() + 120
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < until
         time.sleep(0.01)
-    time.sleep(0.1)
+    time.sleep(seconds)
 
 
 def test_kill_9_and_resume_gives_the_same_bytes(reviews, tmp_path):
-    assert start(reviews, tmp_path / "whole").communicate(timeout=300)
+    finish(start(reviews, tmp_path / "whole"))
     out = tmp_path / "killed"
-    process = start(reviews, out)
-    wait_for_steps(tmp_path / "killed.training", process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not out.exists()
-    resumed = start(reviews, out, "--resume")
-    text, errors = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0, errors
-    assert json.loads(text)["finished"]
+    for moment in range(3):  # killed three times: soon after the start, then each time somewhere further on
+        process = start(reviews, out, *(["--resume"] if moment else []))
+        wait_for_steps(tmp_path / "killed.training", process, seconds=0.05 + 0.1 * moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not out.exists()
+    assert finish(start(reviews, out, "--resume"))["finished"]
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["killed", "whole"]  # nothing is left behind
     assert {"config.json", "curves.png", "curves.svg", "history.jsonl", "metrics.json", "report.html", "README.md"} <= set(os.listdir(out))
 
 
 def test_ctrl_c_leaves_a_usable_model_that_resume_completes(reviews, tmp_path, tenor):
-    process = start(reviews, tmp_path / "model", "--epochs", "40")
+    finish(start(reviews, tmp_path / "whole", "--epochs", "12"))
+    process = start(reviews, tmp_path / "model", "--epochs", "12")
     wait_for_steps(tmp_path / "model.training", process)
     process.send_signal(signal.SIGINT)
     text, errors = process.communicate(timeout=300)
@@ -170,4 +175,20 @@ def test_ctrl_c_leaves_a_usable_model_that_resume_completes(reviews, tmp_path, t
     assert json.loads(text)["finished"] is False
     assert "Traceback" not in errors
     assert tenor("predict", "early the late", "-m", tmp_path / "model", "--json").json[0]["label"] in ("negative", "positive")
-    assert loop.SECONDS_BETWEEN_CHECKPOINTS > 0
+    assert "holds a model of another run" in tenor("train", reviews, "--out", tmp_path / "whole", "--resume").err
+    finish(start(reviews, tmp_path / "model", "--epochs", "12", "--resume"))
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_resume_of_an_overwriting_run_goes_on_with_the_new_run(reviews, tmp_path):
+    out = tmp_path / "model"
+    finish(start(reviews, out))
+    old = (out / "model.safetensors").read_bytes()
+    process = start(reviews, out, "--overwrite", "--seed", "5")
+    wait_for_steps(tmp_path / "model.training", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (out / "model.safetensors").read_bytes() == old
+    finish(start(reviews, out, "--seed", "5", "--resume"))
+    assert (out / "model.safetensors").read_bytes() != old
+    assert finish(start(reviews, out, "--seed", "5", "--resume"))["finished"]  # finished already: nothing to do

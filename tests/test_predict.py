@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from tenor.data.tables import open_table
 from tenor.errors import TenorError
 from tenor.jobs import predict
-from tenor.jobs.predict import predict_file, predict_lines, predict_texts
+from tenor.jobs.predict import predict_file, predict_pipe, predict_texts
 
 ROWS = [
     {"id": "7", "text": "early, it was\nlate", "note": 'a "quoted" word'},
@@ -106,25 +108,66 @@ def test_mistakes_leave_nothing_behind(tmp_path, pipeline):
         predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.xlsx", None, True, True)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full is Linux's")
 def test_a_full_disk_is_said(pipeline, tmp_path):
-    write(tmp_path / "in.csv", ROWS)
-    (tmp_path / "out.csv.new").symlink_to("/dev/full")
-    with pytest.raises(TenorError, match="No space left"):
-        predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)
+    """A limit on the size of files stands in for it."""
+    resource = pytest.importorskip("resource")
+    write(tmp_path / "in.csv", ROWS * 50)
+    old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
+        with pytest.raises(TenorError, match="Nothing was left half-written"):
+            predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
 def test_a_pipe_is_answered_line_by_line(pipeline):
-    read_so_far = 0
+    out, into = os.pipe()
+    answers = predict_pipe(pipeline, out)
+    for text in ("early late", "late \xe9 early"):
+        os.write(into, text.encode("latin-1") + b"\r\n")
+        assert next(answers)[0] == text  # no answer waits for a later line
+    os.write(into, b"one\n\nthree\nlast")
+    os.close(into)
+    assert [text for text, _ in answers] == ["one", "", "three", "last"]
+    os.close(out)
 
-    def lines():
-        nonlocal read_so_far
-        for i in range(1000):
-            read_so_far = i + 1
-            yield "early late\n"
 
-    answers = predict_lines(pipeline, lines())
-    assert next(answers)[0] == "early late"
-    assert read_so_far == 1  # the first answer does not wait for a second line
-    assert len(list(answers)) == 999
+def test_columns_are_never_lost_or_overwritten(tmp_path, pipeline):
+    write(tmp_path / "in.csv", [{"text": "early\rlate", "label": "a", "probability": "b", "n": "1"}])
+    for source, out in (("in.csv", "2.csv"), ("2.csv", "3.csv"), ("3.csv", "4.parquet")):
+        predict_file(pipeline, tmp_path / source, tmp_path / out, None, False, False)
+    (row,) = read(tmp_path / "4.parquet")
+    assert (row["text"], row["label"], row["probability"], row["n"]) == ("early\rlate", "a", "b", "1")
+    assert {"predicted_label", "predicted_predicted_label", "predicted_predicted_predicted_label"} <= row.keys()
+    late = '{"text": "a"}\n' * 100 + '{"text": "b", "label": "mine"}\n'
+    (tmp_path / "late.jsonl").write_text(late)
+    for out in ("late.out.jsonl", "late.csv", "late.parquet"):
+        with pytest.raises(TenorError, match="Line 101 has a column that the first 100 lines have not: 'label'"):
+            predict_file(pipeline, tmp_path / "late.jsonl", tmp_path / out, None, False, False)
+    (tmp_path / "zero.jsonl").write_text('{"text": 0, "big": 1}\n{"text": null, "big": 123456789012345678901}\n')
+    with pytest.raises(TenorError, match="one Parquet column"):
+        predict_file(pipeline, tmp_path / "zero.jsonl", tmp_path / "zero.parquet", None, False, False)
+
+
+def test_prediction_reads_a_text_as_training_did(pipeline):
+    """What comes out of cleaning may look like a tag or an entity again, and must not be cleaned twice."""
+    (answer,) = predict_texts(pipeline, ["early &lt;b&gt; late &amp;lt; early"])
+    assert answer["tokens"] == len(pipeline.tokenizer.inner.encode("early <b> late &lt; early").ids)
+
+
+def test_memory_stays_flat(tmp_path, model):
+    """200 MB of texts take no more memory than 20 MB do."""
+    peaks = []
+    for times in (1, 10):
+        with open(tmp_path / "in.csv", "w") as f:
+            f.write("text\n")
+            for i in range(times * 200):
+                f.write(f"{i} {'early late food ' * 6600}\n")  # 100 KB a row
+        code = "import resource; from tenor.cli import app; app(standalone_mode=False); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        arguments = ["predict", "-i", tmp_path / "in.csv", "-o", tmp_path / "out.csv", "-m", model, "--overwrite", "--json"]
+        done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=300)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    assert peaks[1] < peaks[0] + 60, peaks

@@ -103,7 +103,7 @@ def test_validation_of_the_estimator_is_balanced_and_from_its_rows():
         ({"train_rows": 0}, ["No rows are left to train on"]),
         ({"validation": 160}, ["from the 160 training rows", "got 160"]),
         ({"validation": -0.5}, ["--validation", "got -0.5"]),
-        ({"test_rows": 10, "second_file": 10}, ["--test-rows and --test exclude"]),
+        ({"test_rows": 10, "second_file": 10}, ["--test excludes --test-rows"]),
         ({"how": "official"}, ["needs the data's own", "--split random"]),
         ({"how": "official", "parts": ["train", "test"] * 100, "train_rows": 5}, ["own 100 and 100 rows", "leave out --train-rows"]),
     ],

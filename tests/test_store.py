@@ -43,6 +43,8 @@ DAMAGES = {
     "newer format": (lambda f: edit(f / "config.json", lambda c: c.update(format=store.FORMAT + 1)), "Update Tenor"),
     "no JSON": (lambda f: (f / "config.json").write_text("{"), "not JSON"),
     "JSON list": (lambda f: (f / "config.json").write_text("[]"), "must hold a JSON object"),
+    "cut history": (lambda f: (f / "history.jsonl").write_text('{"ep'), "history.jsonl was cut"),
+    "better metrics": (lambda f: edit(f / "metrics.json", lambda m: m.update(finished=False)), "metrics.json was cut, changed"),
     "no config": (lambda f: (f / "config.json").unlink(), "is no model folder"),
     "other program": (lambda f: (f / "config.json").write_text("{}"), "names no format"),
 }
@@ -61,6 +63,9 @@ def test_settings_that_do_not_fit_the_weights_are_refused(pipeline):
     wrong = Stored(stored.config | {"model": stored.config["model"] | {"hidden": 3}}, stored.tokenizer, stored.weights, {}, [])
     with pytest.raises(TenorError, match="do not fit"):
         Pipeline.rebuilt(wrong)
+    for part, message in ({"labels": 5}, "two labels"), ({"model": {"hidden": -1}}, "at least 1"), ({"text": {"vocabb": 1}}, "did you mean 'vocab'"), ({"model": {"hidden": 10**5}}, "do not fit"):
+        with pytest.raises(TenorError, match=message):
+            Pipeline.rebuilt(Stored(stored.config | part, stored.tokenizer, stored.weights, {}, []))
 
 
 def test_nothing_is_overwritten_unasked_and_a_failed_write_keeps_the_old(folder, pipeline, monkeypatch):
@@ -80,6 +85,19 @@ def test_nothing_is_overwritten_unasked_and_a_failed_write_keeps_the_old(folder,
     store.write(folder, stored, {}, overwrite=True)
     assert store.read(folder).metrics == {"finished": False}
     assert os.listdir(folder.parent) == ["m"]
+
+
+def test_overwrite_replaces_models_only(tmp_path, pipeline):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "thesis.txt").write_text("years of work")
+    with pytest.raises(TenorError, match="replaces a model folder"):
+        store.write(tmp_path / "docs", pipeline.stored({}, {}, []), {}, overwrite=True)
+    (tmp_path / "m.old").mkdir()
+    (tmp_path / "m.new").mkdir()
+    for _ in range(2):
+        store.write(tmp_path / "m", pipeline.stored({}, {}, []), {}, overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == ["docs", "m", "m.new", "m.old"]  # other folders' names are theirs
+    assert os.listdir(tmp_path / "docs") == ["thesis.txt"]
 
 
 def test_a_full_disk_for_real(tmp_path, pipeline):

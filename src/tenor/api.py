@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,14 +13,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
-from tenor.config import Cell, Device, Precision, Tokens
+from tenor.config import Cell, Device, Precision, Tokens, check
 from tenor.data.splits import validation_split
 from tenor.data.text import clean
 from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
 from tenor.results.report import card
-from tenor.training.fit import fit
-from tenor.training.presets import Preset, preset
+from tenor.training.fit import Tokenised, fit
+from tenor.training.presets import preset
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -104,22 +104,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise TenorError(f"Training needs at least two different labels; got {self.classes_.tolist()}.")
-        settings = self._settings(len(texts))
         train, validation = validation_split(targets, np.arange(len(texts)), self.validation, self.seed)
-        self.pipeline_, outcome, _ = fit(
-            self.classes_.tolist(),
-            [texts[i] for i in train],
-            targets[train].astype(np.int64),
-            [texts[i] for i in validation],
-            targets[validation].astype(np.int64),
-            settings,
-        )
+        settings = preset(self.preset, rows=len(train), **{k: v for k, v in self.get_params().items() if k not in ("preset", "validation")})
+        check(settings.text, settings.model, settings.train)
+        targets = targets.astype(np.int64)
+        tokens = Tokenised.of([texts[i] for i in train], settings.text)
+        self.pipeline_, outcome = fit(self.classes_.tolist(), tokens, targets[train], [texts[i] for i in validation], targets[validation], settings)
         self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
+        metrics = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
+        self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)
         return self
-
-    def _settings(self, rows: int) -> Preset:
-        names = {f.name for part in fields(Preset) if part.name != "split" for f in fields(getattr(preset(self.preset), part.name))}
-        return preset(self.preset, rows=rows, **{k: v for k, v in self.get_params().items() if k in names})
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
         """[rows] texts -> [rows, labels], columns as in `classes_`."""
@@ -139,8 +133,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             TenorError: it exists already, or cannot be written.
         """
         check_is_fitted(self, "pipeline_")
-        metrics = {"finished": True, "best_epoch": self.best_epoch_, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
-        more = {"train": asdict(self._settings(0).train), "estimator": self.get_params()}
+        more, metrics = self._record
         stored = self.pipeline_.stored(more, metrics, self.history_)
         store.write(Path(folder), stored, {"README.md": card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite)
 
@@ -164,6 +157,7 @@ def load(folder: str | Path, device: Device = "auto", precision: Precision = "au
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)
     model.classes_ = np.array(stored.config["labels"])
     model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
+    model._record = ({k: v for k, v in stored.config.items() if k not in ("format", "files")}, stored.metrics)
     return model
 
 

@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for m
 Model = Annotated[Path, typer.Option("-m", "--model", help="A model folder, as written by train.")]
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
 LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
-Stars = Annotated[Literal["classes", "sentiment"], typer.Option(help="Ratings as labels: each its own class, or low negative, high positive, middle left out.")]
+Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken lines and count them.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
@@ -34,6 +34,10 @@ def main() -> None:
         app()
     except TenorError as error:
         _fail(str(error))
+    except BrokenPipeError:  # whoever read the answers has gone
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'} cannot be read or written ({error.strerror}). Check the name, the permissions and the space on the disk.")
 
 
 def _fail(message: str) -> None:
@@ -83,7 +87,7 @@ def train(
     """Check the data, train, test once, compare with a linear baseline, write a model folder."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
-        from tenor.jobs.train import Order
+        from tenor.jobs.prepare import Order
         from tenor.jobs.train import train as run
         from tenor.training.presets import preset as preset_of
     changes = {
@@ -92,6 +96,7 @@ def train(
         "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
+    out_folder = out_folder if out_folder.name else out_folder.absolute()
     order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
     with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
@@ -107,18 +112,16 @@ def train(
 def _show_training(metrics: dict[str, Any], folder: Path) -> None:
     from tenor.results.curves import in_terminal
     from tenor.results.report import percent, verdict
-    from tenor.store import read
 
-    history = read(folder).history
-    if len(history) > 1:
-        out.print(in_terminal(history))
+    if len(metrics["history"]) > 1:
+        out.print(in_terminal(metrics["history"]))
     out.print(f"[bold]Kernel[/bold]\n  {escape(metrics['kernel'])}")
     if "test" in metrics:
         out.print(f"[bold]Test[/bold]\n  {percent(metrics['test'])}")
     if "baseline" in metrics:
         out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
-    out.print(f"[bold]Written to {folder}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
-    out.print(f'  Use it: tenor predict "a text" -m {folder}')
+    out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
+    out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')
 
 
 # evaluate, predict, info, data ---------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ def predict(
         raise TenorError("-o goes with -i FILE; texts and pipes are answered on standard output.")
     say = Talk(as_json)
     with say.console.status("Loading ..."):
-        from tenor.jobs.predict import predict_file, predict_lines, predict_texts
+        from tenor.jobs.predict import predict_file, predict_pipe, predict_texts
     pipeline = _pipeline(model, device, precision)
     if source is None:
         answers = predict_texts(pipeline, texts or [])
@@ -192,7 +195,7 @@ def predict(
             out.print(f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(given[:200])}{lost}")
         return
     if source == "-":
-        for line, answer in predict_lines(pipeline, sys.stdin):
+        for line, answer in predict_pipe(pipeline, sys.stdin.fileno()):
             print(json.dumps({"text": line, **answer}) if as_json else f"{answer['label']}\t{answer['probability']:.4f}\t{line}", flush=True)
         return
     assert target is not None
@@ -201,13 +204,13 @@ def predict(
     if as_json:
         print(json.dumps(result))
         return
-    counts = ", ".join(f"{n:,} {label}" for label, n in result["labels"].items())
+    counts = escape(", ".join(f"{n:,} {label}" for label, n in result["labels"].items()))
     out.print(f"{result['rows']:,} rows: {counts}. Read from column {escape(result['column'])}; added {', '.join(result['added'])}.")
     if result["texts_cut"]:
         out.print(f"{result['texts_cut']:,} texts were cut, by {result['tokens_cut']:,} tokens.")
     if result["bad"]:
-        out.print(f"{len(result['bad']):,} broken lines were left out: {escape('; '.join(result['bad'][:3]))}.")
-    out.print(f"Written to {target}")
+        out.print(f"{result['bad_lines']:,} broken lines were left out: {escape('; '.join(result['bad'][:3]))}.")
+    out.print(f"Written to {escape(str(target))}")
 
 
 @app.command(epilog="Example: tenor info my-model")
@@ -227,7 +230,7 @@ def info(
         print(json.dumps({"config": stored.config, "metrics": stored.metrics, "weights": weights, "kernel": pipeline.network.path}))
         return
     m, t = pipeline.model, pipeline.text
-    out.print(f"[bold]{model}[/bold]: {stored.config['task']}, labels {', '.join(map(str, pipeline.labels))}")
+    out.print(f"[bold]{escape(str(model))}[/bold]: {stored.config['task']}, labels {escape(', '.join(map(str, pipeline.labels)))}")
     out.print(f"Network: embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}, {m.pooling} pooling; {weights:,} weights")
     out.print(f"Texts: {t.tokens} tokens, {len(pipeline.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})")
     out.print(f"Kernel here: {escape(pipeline.network.path)}")
@@ -243,7 +246,7 @@ def data(
     as_json: Json = False,
 ) -> None:
     """Find a data set on this machine, or fetch and verify it; say where it lies."""
-    from tenor.data.datasets import DATA_SETS, cache_folder, fetch, find
+    from tenor.data.datasets import DATA_SETS, cache_folder, fetch, find, is_official
     from tenor.errors import nearest
 
     if name not in DATA_SETS:
@@ -251,10 +254,12 @@ def data(
     found = find(DATA_SETS[name])
     with Talk(as_json).download() as progress:
         place = found or fetch(DATA_SETS[name], cache_folder(), progress)
+    official = is_official(DATA_SETS[name], place)
     if as_json:
-        print(json.dumps({"name": name, "path": str(place), "about": DATA_SETS[name].about, "fetched": found is None}))
-    else:
-        out.print(f"{name}: {DATA_SETS[name].about}\n{'Found' if found else 'Fetched and verified'}: {place}")
+        print(json.dumps({"name": name, "path": str(place), "about": DATA_SETS[name].about, "fetched": found is None, "official_bytes": official}))
+        return
+    says = {True: "verified, the bytes of its home", False: "NOT the bytes of its home: another version, or damaged", None: "a form of it that has no checksum"}
+    out.print(f"{name}: {DATA_SETS[name].about}\n{'Found' if found else 'Fetched'}: {escape(str(place))}" + ("" if name == "sample" else f" ({says[official]})"))
 
 
 def _pipeline(model: Path, device: Any, precision: Any) -> Any:
@@ -267,7 +272,7 @@ def _pipeline(model: Path, device: Any, precision: Any) -> Any:
 def _table(title: str, head: list[str], rows: list[list[str]]) -> None:
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(head):
-        table.add_column(name, justify="right" if i else "left")
+        table.add_column(escape(name), justify="right" if i else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     out.print(table)

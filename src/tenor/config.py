@@ -50,6 +50,8 @@ class TrainConfig:
     learning_rate: float = 1e-3  # the peak, where the schedule has one
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
     adam_epsilon: float = 1e-8
+    vectors: bool = False  # start the embedding from word vectors of the training texts (training/vectors.py)
+    embedding_rate: float = 1.0  # the embedding's learning rate as a share of the others'
     weight_decay: float = 0.0
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0
@@ -89,8 +91,11 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 
 
 # The least that each number may be, and for shares (dropouts) also the most.
-_AT_LEAST = {"vocab": 3, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1}
+_AT_LEAST = {"vocab": 3, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
+             "embedding_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0}  # fmt: skip
 _SHARES = ("word_dropout", "embedding_dropout", "dropout")
+_ABOVE_0 = ("learning_rate", "adam_epsilon")
+_LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add
 
 
 def check(*configs: object) -> None:
@@ -99,11 +104,19 @@ def check(*configs: object) -> None:
     for config in configs:
         for f in fields(config):  # type: ignore[arg-type]
             value = getattr(config, f.name)
-            if f.name in _AT_LEAST and value < _AT_LEAST[f.name]:
+            if value is None:
+                continue
+            if f.name in _AT_LEAST and not _AT_LEAST[f.name] <= value < float("inf"):
                 wrong.append(f"{f.name} must be at least {_AT_LEAST[f.name]}; got {value}")
+            if f.name == "seed" and value > _LARGEST_SEED:
+                wrong.append(f"seed must be at most {_LARGEST_SEED}; got {value}")
             if f.name in _SHARES and not 0 <= value < 1:
                 wrong.append(f"{f.name} must be at least 0 and below 1; got {value}")
-            if f.name == "learning_rate" and not 0 < value < float("inf"):
-                wrong.append(f"learning_rate must be above 0; got {value}")
+            if f.name in _ABOVE_0 and not 0 < value < float("inf"):
+                wrong.append(f"{f.name} must be above 0; got {value}")
+            if f.name == "validation" and value > 1 and value != int(value):
+                wrong.append(f"validation is a share below 1 or a whole number of rows; got {value}")
+            if f.name == "vocab" and getattr(config, "tokens", "") == "bpe" and value < 258:
+                wrong.append(f"vocab must be at least 258 for bpe (256 bytes, <pad> and <unk>); got {value}")
     if wrong:
         raise TenorError("; ".join(wrong) + ".")

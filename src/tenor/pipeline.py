@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
-from tenor.config import Device, ModelConfig, Precision, TextConfig, build
-from tenor.data.text import Ragged, Tokenizer, clean, cut
+from tenor.config import Device, ModelConfig, Precision, TextConfig, build, check
+from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, probabilities
 from tenor.store import Stored
@@ -42,8 +42,8 @@ class Pipeline:
         return cut(ids, self.text.max_tokens, self.text.keep)
 
     def probabilities(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Raw texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""
-        ids = self.tokenizer.encode([clean(t) for t in texts])
+        """Cleaned texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""
+        ids = self.tokenizer.encode(texts)
         return probabilities(self.network, self.cut(ids), pad_to=self.pad_to), ids.lengths
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
@@ -55,13 +55,19 @@ class Pipeline:
     def rebuilt(cls, stored: Stored, device: Device = "auto", precision: Precision = "auto") -> Pipeline:
         """Raises TenorError if tokenizer, settings and weights do not fit each other."""
         config = stored.config
-        text, model = build(TextConfig, config["text"]), build(ModelConfig, config["model"])
-        pipeline = cls(config["labels"], Tokenizer.from_json(stored.tokenizer), text, model, device, precision)
-        expected = {k: tuple(v.shape) for k, v in pipeline.network.state_dict().items()}
+        if config.get("task") != "classify" or not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:
+            raise TenorError("config.json must name the task classify and two labels or more. Copy the model folder again, or train anew.")
+        text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
+        check(text, model)
+        tokenizer = Tokenizer.from_json(stored.tokenizer)
+        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
+            network = TextClassifier(len(tokenizer), len(config["labels"]), model)
+        expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
         found = {k: v.shape for k, v in stored.weights.items()}
         if expected != found:
             odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
             raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        pipeline = cls(config["labels"], tokenizer, text, model, device, precision)
         pipeline.network.load_state_dict({k: torch.from_numpy(v) for k, v in stored.weights.items()})
         pipeline.network.eval()
         return pipeline

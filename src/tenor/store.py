@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tenor.errors import TenorError
 
 FORMAT = 1  # of the folder; a reader refuses higher ones
 _LIMIT = 64 << 20  # bytes of JSON that are read at most
-_SEALED = ("tokenizer.json", "model.safetensors")
+_SEALED = ("tokenizer.json", "model.safetensors", "metrics.json", "history.jsonl")
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class Stored:
 
 
 def check_free(out: Path, overwrite: bool) -> None:
-    """Raises TenorError if `out` exists and is not to be replaced, or could not be made."""
+    """Raises TenorError if `out` exists and is not to be replaced or is no model folder, or could not be made."""
     if out.exists() and not overwrite:
         raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another --out, or add --overwrite.")
+    if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise TenorError(f"--overwrite replaces a model folder or an empty one; {out} is neither, and stays as it is. Choose another --out.")
     parent = out.absolute().parent
     while not parent.exists():
         parent = parent.parent
@@ -57,32 +60,37 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
         TenorError: `out` exists and is not to be replaced, or the disk is full.
     """
     check_free(out, overwrite)
-    beside, old = out.with_name(out.name + ".new"), out.with_name(out.name + ".old")
-    files: dict[str, bytes] = {"tokenizer.json": stored.tokenizer.encode(), "model.safetensors": save(stored.weights)}
+    files: dict[str, bytes] = {
+        "tokenizer.json": stored.tokenizer.encode(),
+        "model.safetensors": save(stored.weights),
+        "metrics.json": _json(stored.metrics),
+        "history.jsonl": "".join(json.dumps(e) + "\n" for e in stored.history).encode(),
+    }
     seal = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
     config = {"format": FORMAT} | stored.config | {"files": seal}
     config["sha256"] = _checksum(config)
     files["config.json"] = _json(config)
-    files["metrics.json"] = _json(stored.metrics)
-    files["history.jsonl"] = "".join(json.dumps(e) + "\n" for e in stored.history).encode()
     files |= more
+    beside: Path | None = None
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))  # nobody else's name
+        beside, old = room / "new", room / "old"
+        beside.mkdir()
         for name, data in files.items():
             with open(beside / name, "wb") as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())
         if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
             os.rename(out, old)
         os.rename(beside, out)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(room)
     except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        if old.exists() and not out.exists():
-            os.rename(old, out)
+        if beside:
+            if old.exists() and not out.exists():
+                os.rename(old, out)
+            shutil.rmtree(room, ignore_errors=True)
         raise TenorError(f"The model could not be written to {out} ({error.strerror}). Nothing was left half-written; free some space or choose another --out.") from error
 
 
@@ -106,7 +114,9 @@ def read(folder: Path) -> Stored:
         raise TenorError(f"{folder}/config.json was changed or damaged after it was written (checksum differs). Copy the folder again, or train anew.")
     data = {}
     for name in _SEALED:
-        expected = config["files"][name]
+        expected = config.get("files", {}).get(name)
+        if expected is None:
+            raise TenorError(f"{folder}/config.json does not name {name}; this is no model folder of Tenor.")
         path = folder / name
         if not path.is_file():
             raise TenorError(f"{folder} is incomplete: {name} is missing. Copy the folder again, or train anew.")
@@ -118,10 +128,8 @@ def read(folder: Path) -> Stored:
         weights = load(data["model.safetensors"])
     except SafetensorError as error:
         raise TenorError(f"{folder}/model.safetensors is no safetensors file ({error}). Copy the folder again, or train anew.") from error
-    history_file, metrics_file = folder / "history.jsonl", folder / "metrics.json"
-    history = [json.loads(line) for line in history_file.read_text().splitlines()] if history_file.is_file() else []
-    metrics = _read_json(metrics_file) if metrics_file.is_file() else {}
-    return Stored(config, data["tokenizer.json"].decode(), weights, metrics, history)
+    history = [json.loads(line) for line in data["history.jsonl"].decode().splitlines()]
+    return Stored(config, data["tokenizer.json"].decode(), weights, json.loads(data["metrics.json"]), history)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

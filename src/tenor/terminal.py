@@ -33,13 +33,20 @@ class Talk:
     @contextmanager
     def download(self) -> Iterator[Any]:
         """A progress bar in bytes that appears with the first block."""
-        with Progress(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err) as bar:
+        bar = Progress(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err)
 
-            def progress(done: int, total: int) -> None:
-                task = bar.task_ids[0] if bar.task_ids else bar.add_task("", total=total)
-                bar.update(task, completed=done)
+        def progress(done: int, total: int) -> None:
+            if not bar.task_ids:
+                bar.start()
+                bar.add_task("", total=total)
+            bar.update(bar.task_ids[0], completed=done)
+            if done >= total:
+                bar.stop()
 
+        try:
             yield progress
+        finally:
+            bar.stop()
 
 
 class LiveBar(Events):
@@ -55,9 +62,13 @@ class LiveBar(Events):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         self.bar.stop()
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
+        self.handlers = {}
 
     def begin(self, epochs: int, batches: int, state: State) -> None:
         # Only now is there something to save; before, Ctrl-C simply ends.

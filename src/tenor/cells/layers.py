@@ -36,7 +36,7 @@ class _Gather(torch.autograd.Function):
         return grads[0].index_select(0, back), None, None
 
 
-class _Scatter(torch.autograd.Function):
+class _Pick(torch.autograd.Function):
     """Rows of x [M, F] at `index` [K] -> [K, F], where the rows of x that are not at `index` get no gradient."""
 
     @staticmethod
@@ -84,7 +84,7 @@ class Places:
 
     def unpad(self, x: Tensor, direction: int = 0) -> Tensor:
         """[T, B, F] -> [N, F] packed."""
-        out: Tensor = _Scatter.apply(x.flatten(0, 1), self.packed[direction].to(x.device))  # type: ignore[no-untyped-call]
+        out: Tensor = _Pick.apply(x.flatten(0, 1), self.packed[direction].to(x.device))  # type: ignore[no-untyped-call]
         return out
 
 
@@ -131,8 +131,12 @@ class _Recurrent(nn.Module):
         """Which kernel runs, and why."""
         if next(self.parameters()).is_cuda:
             return f"torch {self.cell}, cuDNN on packed rows: the device is a GPU"
-        fused = "oneDNN's fused kernel" if self.cell == "lstm" else "a step at a time (oneDNN has no fused kernel in torch for it)"
-        return f"torch {self.cell}, {fused}, {str(self.dtype).removeprefix('torch.')}, each direction padded at its end: the device is a CPU"
+        how = "oneDNN's fused kernel"
+        if self.cell != "lstm":
+            how = "a step at a time (torch has no fused kernel for it)"
+        elif not (torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()):  # type: ignore[no-untyped-call]
+            how = "a step at a time (this torch has oneDNN left out or switched off)"
+        return f"torch {self.cell}, {how}, {str(self.dtype).removeprefix('torch.')}, each direction padded at its end: the device is a CPU"
 
     def forward(self, packed: PackedSequence, places: Places | None = None) -> tuple[PackedSequence, Tensor]:
         """Run all steps of all rows from a zero state.

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from tenor.data.sources import Row
+from tenor.data.splits import Split
 from tenor.errors import TenorError
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Numbers of rows, and the indexes of training rows that also stand in the test rows."""
+    """What was found; train, validation and balance are of what is left after dropping, all else of what came."""
 
     train: int
     validation: int
@@ -24,7 +23,9 @@ class Findings:
     empty: int
     duplicates: int  # rows whose text stands earlier in the same part
     contradictory: int  # texts that occur with different labels
-    overlap: list[int]  # training (or validation) rows whose text is also a test text
+    example: str  # where one of these stands
+    overlap: int  # training and validation rows with the text of a test row
+    repeated: int  # validation rows with the text of a training row
     balance: dict[str, float]  # share of each label in the training rows
 
     def sentences(self, dropped: bool) -> list[str]:
@@ -40,14 +41,16 @@ class Findings:
         if self.duplicates:
             out.append(f"{self.duplicates:,} rows repeat a text of the same part (training, validation or test).")
         if self.contradictory:
-            out.append(f"{self.contradictory:,} texts occur with different labels: nobody can get all of these right.")
+            out.append(f"{self.contradictory:,} texts occur with different labels ({self.example}): nobody can get all of these right.")
         if self.overlap:
-            done = "they were dropped from training" if dropped else "they were kept, as you asked: the test result is too good"
-            out.append(f"{len(self.overlap):,} training rows have the text of a test row; {done}.")
+            done = "they were dropped" if dropped else "they were kept, as you asked: the test result is too good"
+            out.append(f"{self.overlap:,} training or validation rows have the text of a test row; {done}.")
+        if self.repeated:
+            out.append(f"{self.repeated:,} validation rows have the text of a training row; they were dropped from validation.")
         return out
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"overlap": len(self.overlap)}
+        return asdict(self)
 
 
 def check_labels(labels: Sequence[str], source: str) -> None:
@@ -64,34 +67,55 @@ def check_labels(labels: Sequence[str], source: str) -> None:
         raise TenorError(f"A label needs at least two rows, one to learn and one to check; seen once in {source}: {', '.join(once[:5])}. Add rows, or mend or drop that one.")
 
 
-def check_rows(
-    rows: Sequence[Row], train: np.ndarray, validation: np.ndarray, test: np.ndarray, test_rows: Sequence[Row], names: Sequence[str], unlabelled: int
-) -> Findings:
-    """Compare texts without regard to case.
+def check_rows(rows: Sequence[Row], split: Split, test_rows: Sequence[Row], names: Sequence[str], unlabelled: int, keep_overlap: bool) -> tuple[Split, Findings]:
+    """Compare texts without regard to case, and drop what stands in two parts.
 
     Args:
-        rows: labelled rows; train, validation (and test, unless from a second file) index them.
-        test: indexes into `test_rows`.
+        rows: labelled rows, which split.train and split.validation index.
+        test_rows: what split.test indexes (`rows` itself, or those of a second file).
         names: the labels in the model's order.
+        unlabelled: rows left out for want of a label.
+        keep_overlap: leave training rows in that have the text of a test row.
+
+    Returns:
+        The split without training and validation rows that stand in the test, nor validation rows that stand in the
+        training rows; what was found.
     """
     keys = [r.text.casefold() for r in rows]
     test_keys = keys if test_rows is rows else [r.text.casefold() for r in test_rows]
-    labels: dict[str, set[str]] = {}
-    for part, source, texts in ((train, rows, keys), (validation, rows, keys), (test, test_rows, test_keys)):
-        for i in part:
-            labels.setdefault(texts[i], set()).add(source[i].label)
-    parts = [[keys[i] for i in train], [keys[i] for i in validation], [test_keys[i] for i in test]]
-    in_test = {k for k in parts[2] if k}
-    learn = [*train.tolist(), *validation.tolist()]
+    parts = [[keys[i] for i in split.train], [keys[i] for i in split.validation], [test_keys[i] for i in split.test]]
+    learn = [(keys[i], rows[i]) for part in (split.train, split.validation) for i in part]
+    contradictions = _contradictions([*learn, *((test_keys[i], test_rows[i]) for i in split.test)])
+    in_test = set(parts[2]) - {""}
+    overlap = sum(key in in_test for key, _ in learn)
+    train, learnt = split.train, split.validation
+    if not keep_overlap:
+        train, learnt = (part[[keys[i] not in in_test for i in part]] for part in (train, learnt))
+    in_train = {keys[i] for i in train} - {""}
+    validation = learnt[[keys[i] not in in_train for i in learnt]]
     counts = Counter(rows[i].label for i in train)
-    return Findings(
+    findings = Findings(
         train=len(train),
         validation=len(validation),
-        test=len(test),
+        test=len(split.test),
         unlabelled=unlabelled,
         empty=sum(not k for part in parts for k in part),
         duplicates=sum(len(part) - len(set(part)) for part in parts),
-        contradictory=sum(len(found) > 1 for key, found in labels.items() if key),
-        overlap=[i for i in learn if keys[i] in in_test],
+        contradictory=len(contradictions),
+        example=next(iter(contradictions.values()), ""),
+        overlap=overlap,
+        repeated=len(learnt) - len(validation),
         balance={name: counts[name] / max(1, len(train)) for name in names},
     )
+    return Split(train, validation, split.test, split.name), findings
+
+
+def _contradictions(found: Sequence[tuple[str, Row]]) -> dict[str, str]:
+    """Texts with more than one label, each with the lines of two such rows."""
+    first: dict[str, Row] = {}
+    out: dict[str, str] = {}
+    for key, row in found:
+        earlier = first.setdefault(key, row)
+        if key and earlier.label != row.label:
+            out.setdefault(key, f"as in lines {earlier.line:,} and {row.line:,}")
+    return out

@@ -19,6 +19,7 @@ _POSITIVE = {"positive", "pos", "1", "+1", "+", "true", "good", "p"}
 _NEGATIVE = {"negative", "neg", "0", "-1", "-", "false", "bad", "n"}
 _NO_LABEL = {"", "unsup", "none", "null", "nan", "na", "n/a", "?", "unlabeled", "unlabelled"}
 _STARS = re.compile(r"^(\d+)(?:\.0+)?\s*(?:stars?|★|⭐|/\s*(?:5|10))?$|^([★⭐]+)[☆]*$")
+_OF = re.compile(r"/\s*(5|10)$")
 _NUMBER = re.compile(r"^[+-]?\d+\.0+$")
 
 
@@ -118,24 +119,23 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str) ->
     return [index[x] if x in index else index[x.casefold()] for x in labels]
 
 
-def stars_to_sentiment(labels: Sequence[str]) -> list[str | None]:
+def stars_to_sentiment(labels: Sequence[str], scale: int) -> list[str | None]:
     """Ratings to negative and positive; the middle is no label (as IMDb's own: up to 4 of 10 negative, from 7 positive).
 
+    Args:
+        scale: 5 (up to 2 negative, from 4 positive) or 10. Said by the user: a file need not use all of its scale.
+
     Raises:
-        TenorError: a label that is no rating from 0 to 10.
+        TenorError: a label that is no rating on this scale.
     """
-    stars = {x: _stars(x) for x in labels}
-    wrong = sorted(x for x, n in stars.items() if n is None or n > 10)
-    if wrong:
-        raise TenorError(f"--stars sentiment needs ratings (1 to 5, or 1 to 10); got {wrong[0]!r}. Choose the right column with --label.")
-    top = 5 if max((n or 0 for n in stars.values()), default=0) <= 5 else 10
-    low, high = (2, 4) if top == 5 else (4, 7)
-
-    def word(label: str) -> str | None:
-        n = stars[label]
-        return None if n is None or low < n < high else "positive" if n >= high else "negative"
-
-    return [word(x) for x in labels]
+    low, high = {5: (2, 4), 10: (4, 7)}[scale]
+    meaning: dict[str, str | None] = {}
+    for label in set(labels):
+        n, of = _stars(label), _OF.search(label)
+        if n is None or n > scale or (of and int(of[1]) != scale):
+            raise TenorError(f"--stars {scale} needs ratings from 0 to {scale}; got {label!r}. Choose the right column with --label, or the other scale.")
+        meaning[label] = None if low < n < high else "positive" if n >= high else "negative"
+    return [meaning[x] for x in labels]
 
 
 def _stars(label: str) -> int | None:

@@ -58,6 +58,14 @@ def find(data_set: DataSet) -> Path | None:
     return next((p for p in places if p.exists()), None)
 
 
+def is_official(data_set: DataSet, place: Path) -> bool | None:
+    """Is the file the one that the data set's home gives? None: another form of it, which has no checksum."""
+    if not place.is_file() or place.name != data_set.url.rsplit("/", 1)[-1]:
+        return None
+    with open(place, "rb") as f:
+        return hashlib.file_digest(f, "md5").hexdigest() == data_set.md5
+
+
 def resolve(source: str, progress: Progress | None = None) -> Path:
     """SOURCE of a command: the name of a data set (fetched where it is not found), else a path (a folder called imdb is ./imdb).
 
@@ -115,5 +123,7 @@ def _download(data_set: DataSet, part: Path, progress: Progress | None) -> None:
             while block := answer.read(_BLOCK):
                 f.write(block)
                 have += len(block)
+                if have > data_set.bytes:  # not what was asked for; the checksum will say so
+                    break
                 if progress:
                     progress(have, data_set.bytes)

@@ -20,7 +20,7 @@ from tenor.errors import TenorError, nearest
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _NOT_TEXT = {b"%PDF": "a PDF", b"\x89PNG": "a PNG picture", b"\xd0\xcf\x11\xe0": "an Office document", b"SQLite": "a database"}
-BROKEN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError)
+BROKEN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,11 @@ def plain_entry(path: Path) -> Entry:
 
 def folder_entries(folder: Path) -> Iterator[Entry]:
     """Every file below a folder, in the order of names."""
-    for here, folders, files in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise TenorError(f"{error.filename} cannot be read ({error.strerror}). Change its permissions, or move it away.")
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
         folders.sort()
         for file in sorted(files):
             full = Path(here) / file
@@ -130,6 +134,14 @@ def check_is_text(head: bytes, name: str) -> None:
         raise TenorError(f"{name} holds binary data (a zero byte), not text. Save it as CSV, TSV, JSONL or Parquet.")
 
 
+def decode(line: bytes) -> str:
+    """UTF-8, else Latin-1, which takes any byte."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
 class Lines:
     """Decoded lines of a binary file, one by one, with their numbers.
 
@@ -173,7 +185,7 @@ class Lines:
             return line.decode("utf-8")
         except UnicodeDecodeError:
             self.latin1 += 1
-            return line.decode("latin-1")
+            return decode(line)
 
     def give_back(self, lines: list[str]) -> None:
         """The next lines will be these again."""

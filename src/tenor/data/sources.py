@@ -17,7 +17,7 @@ from tenor.errors import TenorError
 
 
 class Row(NamedTuple):
-    """One labelled example, its text cleaned. `part` is the source's own split (train or test), where it has one."""
+    """One labelled example, its text cleaned. `part` is its place in the source's own split ("train", "test", ...), if any."""
 
     text: str
     label: str
@@ -32,8 +32,7 @@ class Rows:
     name: str
     rows: list[Row]
     unlabelled: int = 0  # rows that were left out for want of a label
-    notes: list[str] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences for the user
 
 
 def read_rows(path: Path, text: str | None = None, label: str | None = None, stars: str = "classes", skip_bad: bool = False) -> Rows:
@@ -42,7 +41,8 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
     Args:
         path: what to read.
         text, label: names of the columns; None: found by the usual names.
-        stars: "classes" keeps each rating a label of its own, "sentiment" makes negative and positive of them.
+        stars: "classes" keeps each rating a label of its own; "5" or "10" is the scale on which they become negative and
+            positive.
         skip_bad: leave out broken lines and count them.
 
     Raises:
@@ -52,8 +52,8 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
     tree = _label_tree(path)
     result = _read_tree(path, *tree) if tree else _read_table(path, text, label, skip_bad)
     labels: Sequence[str | None] = col.same_spelling([r.label for r in result.rows])
-    if stars == "sentiment":
-        labels = col.stars_to_sentiment([r.label for r in result.rows])
+    if stars != "classes":
+        labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars))
     kept = [r._replace(label=x) for r, x in zip(result.rows, labels, strict=True) if x is not None]
     result.unlabelled += len(result.rows) - len(kept)
     result.rows = kept
@@ -121,21 +121,20 @@ def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool)
     split_name = col.find_column(table.columns, None, col.SPLIT_NAMES, "split", "", table.name)
     report = Report()
     wanted = [c for c in (text_name, label_name, split_name) if c]
-    result = Rows(str(path), [], bad=report.bad)
+    result = Rows(str(path), [])
     for record in table.records(wanted, report):
         meaning = col.label_of(record.values.get(label_name))
         if meaning is None:
             result.unlabelled += 1
             continue
         value = record.values.get(text_name)
-        part = _PARTS.get(str(record.values.get(split_name)).casefold()) if split_name else None
-        result.rows.append(Row(clean("" if value is None else str(value)), meaning, part, record.line))
+        part = str(record.values.get(split_name) or "").strip().casefold() if split_name else ""
+        result.rows.append(Row(clean("" if value is None else str(value)), meaning, _PARTS.get(part, part) or None, record.line))
     if not result.rows and not result.unlabelled:
         raise TenorError(f"{table.name} has a first line and nothing below it. It needs at least a text and a label a row.")
     if not report.header:
         result.notes.append(f"The first line is no header; taking column {text_name} as the text, column {label_name} as the label.")
-    if report.latin1:
-        result.notes.append(f"{report.latin1:,} lines are not UTF-8 and were read as Latin-1.")
+    result.notes += report.sentences()
     return result
 
 

@@ -75,8 +75,8 @@ def _check_order(y: np.ndarray, test: np.ndarray, name: str) -> None:
 
 
 def _check_given(config: SplitConfig, train: int, test: int, second_file: int | None) -> None:
-    if config.test_rows is not None and second_file is not None:
-        raise TenorError("--test-rows and --test exclude each other: the rows of the second file are the test rows.")
+    if second_file is not None and (config.test_rows is not None or config.how == "official"):
+        raise TenorError("--test excludes --test-rows and --split official: the rows of the second file are the test rows, all others train.")
     if config.how == "official" and second_file is None and (config.train_rows or config.test_rows):
         raise TenorError(f"--split official takes the data's own {train:,} and {test:,} rows; leave out --train-rows and --test-rows.")
 

@@ -34,9 +34,21 @@ class Record(NamedTuple):
 class Report:
     """What the reader met on its way, for the user."""
 
-    bad: list[str] = field(default_factory=list)  # one sentence a broken line that was skipped
+    bad_lines: int = 0  # broken lines that were skipped
+    bad: list[str] = field(default_factory=list)  # what is wrong with the first of them
     latin1: int = 0  # lines that were not UTF-8
     header: bool = True  # False: the first line was data, columns are named by number
+
+    def skipped(self, fault: str) -> None:
+        self.bad_lines += 1
+        if len(self.bad) < 10:
+            self.bad.append(fault)
+
+    def sentences(self) -> list[str]:
+        out = [f"{self.latin1:,} lines are not UTF-8 and were read as Latin-1."] if self.latin1 else []
+        if self.bad_lines:
+            out.append(f"{self.bad_lines:,} broken lines were left out: {'; '.join(self.bad[:3])}{' ...' if self.bad_lines > 3 else ''}.")
+        return out
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,8 @@ def _csv_rows(lines: Lines, delimiter: str, name: str, report: Report | None, wi
             fault = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
             again = taken.lines[1:]
         else:
+            if not cells and width == 1:
+                cells = [""]  # an empty line of a table with one column is an empty text
             if not cells:
                 continue
             width = width or len(cells)
@@ -151,7 +165,7 @@ def _csv_rows(lines: Lines, delimiter: str, name: str, report: Report | None, wi
         message = f"line {taken.first}: {fault}"
         if report is None:
             raise TenorError(f"Broken line in {name}, {message}. Mend that line (quotes inside a text are doubled), or use --skip-bad to leave such lines out.")
-        report.bad.append(message)
+        report.skipped(message)
         lines.give_back(again)
 
 
@@ -205,7 +219,7 @@ def _open_jsonl(entry: Entry, skip_bad: bool) -> Table:
                 message = f"line {lines.number}: {fault}"
                 if not skip_bad:
                     raise TenorError(f"Broken line in {entry.name}, {message}. Mend that line, or use --skip-bad to leave such lines out.")
-                report.bad.append(message)
+                report.skipped(message)
             report.latin1 += lines.latin1
 
     start = records(None, Report())
@@ -244,6 +258,7 @@ def _parquet(entry: Entry) -> pq.ParquetFile:
     with reading(entry) as file:
         source: IO[bytes] | Path = Path(file.name) if type(file) is io.BufferedReader and Path(str(file.name)).is_file() else io.BytesIO(file.read())
     try:
-        return pq.ParquetFile(source)
+        # With a buffer a row group is streamed; without one it is read whole, and it may be the whole file.
+        return pq.ParquetFile(source, buffer_size=1 << 20)
     except pa.ArrowInvalid as error:
         raise TenorError(f"Corrupt Parquet file: {entry.name} ({error}). Write it again.") from error

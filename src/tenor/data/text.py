@@ -168,7 +168,7 @@ def _train_bpe(chunks: Chunks, vocab: int) -> hf.Tokenizer:
     inner.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=True)
     inner.decoder = hf.decoders.ByteLevel()
     trainer = hf.trainers.BpeTrainer(
-        vocab_size=max(vocab, 256 + len(SPECIAL)), special_tokens=SPECIAL, initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocab, special_tokens=SPECIAL, initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     inner.train_from_iterator(_evenly(chunks), trainer)
     # The trainer wants the specials as added tokens, and those are also found in texts: a text that spells <pad> is no <pad>.

@@ -35,7 +35,5 @@ def evaluate(
     notes = list(data.notes)
     if data.unlabelled:
         notes.append(f"{data.unlabelled:,} rows have no label and are left out.")
-    if data.bad:
-        notes.append(f"{len(data.bad):,} broken lines were left out: {'; '.join(data.bad[:3])}.")
     lost = int(np.maximum(lengths - pipeline.text.max_tokens, 0).sum())
     return result | {"tokens_cut": lost, "seconds": round(seconds, 3), "rows_per_second": round(len(rows) / seconds, 1), "notes": notes}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -14,11 +16,12 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tenor.data.files import decode
 from tenor.data.sources import table_of, text_column
 from tenor.data.tables import Record, Report, Table
+from tenor.data.text import clean
 from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
-from tenor.store import check_free
 
 # A block ends at so many rows or characters: memory stays flat, and batches are still full.
 BLOCK_ROWS, BLOCK_CHARACTERS = 2048, 8_000_000
@@ -27,8 +30,8 @@ _OUTPUTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 
 
 def predict_texts(pipeline: Pipeline, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """label, probability (of that label), probabilities, tokens and tokens_cut of each text."""
-    shares, lengths = pipeline.probabilities(texts)
+    """label, probability (of that label), probabilities, tokens and tokens_cut of each text, as the user has it."""
+    shares, lengths = pipeline.probabilities([clean(t) for t in texts])
     best = shares.argmax(1)
     return [
         {
@@ -42,13 +45,15 @@ def predict_texts(pipeline: Pipeline, texts: Sequence[str]) -> list[dict[str, An
     ]
 
 
-def predict_lines(pipeline: Pipeline, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line of a pipe with its answer, as soon as it is read: one line, then blocks that double while lines keep coming."""
-    source, size = iter(lines), 1
-    while block := list(islice(source, size)):
-        texts = [line.rstrip("\r\n") for line in block]
+def predict_pipe(pipeline: Pipeline, descriptor: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line of a pipe with its answer: whatever lines have arrived are answered together, none waits for a later one."""
+    rest = b""
+    while data := os.read(descriptor, 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        texts = [decode(line).rstrip("\r") for line in lines]
         yield from zip(texts, predict_texts(pipeline, texts), strict=True)
-        size = min(2 * size, 256)
+    if rest:
+        yield decode(rest), predict_texts(pipeline, [decode(rest)])[0]
 
 
 def predict_file(
@@ -56,7 +61,7 @@ def predict_file(
 ) -> dict[str, Any]:
     """Read a table, write it again with label, probability and tokens_cut; `out` appears whole or not at all.
 
-    A column that has such a name already is kept, and the new one is called predicted_NAME.
+    A column that has such a name already is kept, and the new one is called predicted_NAME (predicted_predicted_NAME ...).
 
     Returns:
         rows, counts of each label, tokens_cut, texts_cut, broken lines left out, the column read, columns added.
@@ -69,21 +74,25 @@ def predict_file(
         raise TenorError(f"The output's name says its format: {', '.join(_OUTPUTS)}; got {out.name!r}.")
     if out.exists() and source.exists() and out.samefile(source):
         raise TenorError(f"Input and output must be two files; both are {source}. Choose another -o.")
-    check_free(out, overwrite)
+    if out.exists() and (out.is_dir() or not overwrite):
+        raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another -o, or add --overwrite (never for a folder).")
     table = table_of(source, skip_bad, (text,) if text else ())
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = list(islice(start, 200))
     column = text_column(table, text, [r.values for r in sample])
-    added = {name if name not in table.columns else f"predicted_{name}": kind for name, kind in ADDED.items()}
+    added = {_free(name, table.columns): kind for name, kind in ADDED.items()}
     report, totals = Report(), {"rows": 0, "tokens_cut": 0, "texts_cut": 0}
     counts = {str(label): 0 for label in pipeline.labels}
-    beside = out.with_name(out.name + ".new")
+    room: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))  # nobody else's name
+        beside = room / out.name
         with closing(_writer(kind, beside, table, added, sample)) as writer:
             for block in _blocks(table.records(None, report), column):
-                answers = predict_texts(pipeline, [str(r.values.get(column) or "") for r in block])
+                answers = predict_texts(pipeline, [_text(r, column) for r in block])
                 for record, answer in zip(block, answers, strict=True):
+                    _check_columns(record, table, added, kind)
                     record.values.update(zip(added, (str(answer["label"]), answer["probability"], answer["tokens_cut"]), strict=True))
                     counts[str(answer["label"])] += 1
                     totals["tokens_cut"] += answer["tokens_cut"]
@@ -92,12 +101,32 @@ def predict_file(
                 totals["rows"] += len(block)
                 if progress:
                     progress(totals["rows"])
+        with open(beside, "rb") as f:
+            os.fsync(f.fileno())
         os.replace(beside, out)
     except OSError as error:
         raise TenorError(f"{out} could not be written ({error.strerror or error}). Nothing was left half-written; free some space or choose another -o.") from error
     finally:
-        beside.unlink(missing_ok=True)
-    return totals | {"labels": counts, "bad": report.bad, "column": column, "added": list(added), "out": str(out)}
+        if room:
+            shutil.rmtree(room, ignore_errors=True)
+    return totals | {"labels": counts, "bad_lines": report.bad_lines, "bad": report.bad, "column": column, "added": list(added), "out": str(out)}
+
+
+def _text(record: Record, column: str) -> str:
+    value = record.values.get(column)
+    return "" if value is None else str(value)
+
+
+def _free(name: str, columns: Sequence[str]) -> str:
+    return name if name not in columns else _free(f"predicted_{name}", columns)
+
+
+def _check_columns(record: Record, table: Table, added: dict[str, pa.DataType], kind: str) -> None:
+    """Lines of a JSONL may have keys that its start does not show."""
+    late = record.values.keys() - set(table.columns)
+    if late and (kind != "jsonl" or late & added.keys()):
+        way = "Rename it." if kind == "jsonl" else "Write .jsonl, which can take it."
+        raise TenorError(f"Line {record.line} has a column that the first 100 lines have not: {sorted(late)[0]!r}. {way}")
 
 
 def _blocks(records: Iterator[Record], column: str) -> Iterator[list[Record]]:
@@ -105,7 +134,7 @@ def _blocks(records: Iterator[Record], column: str) -> Iterator[list[Record]]:
     size = 0
     for record in records:
         block.append(record)
-        size += len(str(record.values.get(column) or ""))
+        size += len(_text(record, column))
         if len(block) >= BLOCK_ROWS or size >= BLOCK_CHARACTERS:
             yield block
             block, size = [], 0
@@ -124,15 +153,12 @@ class _Csv:
     def __init__(self, path: Path, columns: list[str], delimiter: str, header: bool) -> None:
         self.file: IO[str] = open(path, "w", newline="", encoding="utf-8")
         self.columns = columns
-        self.rows = csv.writer(self.file, delimiter=delimiter, lineterminator="\n")
+        self.rows = csv.writer(self.file, delimiter=delimiter)  # ends lines with \r\n, and so quotes a \r inside a text
         if header:
             self.rows.writerow(columns)
 
     def write(self, block: list[Record]) -> None:
         for record in block:
-            extra = record.values.keys() - set(self.columns)
-            if extra:
-                raise TenorError(f"Line {record.line} has a column that the first 100 lines have not: {sorted(extra)[0]!r}. Write .jsonl, which can take it.")
             self.rows.writerow([_cell(record.values.get(c)) for c in self.columns])
 
     def close(self) -> None:
@@ -156,7 +182,7 @@ class _Parquet:
         if table.schema is not None:
             schema = table.schema
         elif table.format == "jsonl":
-            schema = pa.Table.from_pylist([{c: r.values.get(c) for c in table.columns} for r in sample]).schema
+            schema = _table([{c: r.values.get(c) for c in table.columns} for r in sample], sample, None).schema
         else:
             schema = pa.schema([(c, pa.string()) for c in table.columns])
         for name, kind in added.items():
@@ -165,13 +191,18 @@ class _Parquet:
         self.inner = pq.ParquetWriter(path, schema)
 
     def write(self, block: list[Record]) -> None:
-        try:
-            self.inner.write_table(pa.Table.from_pylist([r.values for r in block], schema=self.schema))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise TenorError(f"Lines {block[0].line} to {block[-1].line} hold values of another type than the first lines ({error}). Write .jsonl, which can take them.") from error
+        self.inner.write_table(_table([r.values for r in block], block, self.schema))
 
     def close(self) -> None:
         self.inner.close()
+
+
+def _table(rows: list[dict[str, Any]], block: list[Record], schema: pa.Schema | None) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        lines = f"{block[0].line} to {block[-1].line}"
+        raise TenorError(f"Lines {lines} hold values that do not fit one Parquet column of one type ({error}). Write .jsonl, which can take them.") from error
 
 
 def _cell(value: Any) -> Any:

@@ -39,12 +39,12 @@ def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module
             metadata = f.metadata() or {}
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise TenorError(f"The checkpoint {path} cannot be read ({error}). Delete {path.parent} to start again.") from error
+        raise TenorError(f"The checkpoint {path} cannot be read ({error}). Start anew with --overwrite.") from error
     earlier = json.loads(metadata["settings"])
     different = sorted(k for k in earlier.keys() | settings.keys() if earlier.get(k) != settings.get(k))
     if different:
         listed = ", ".join(f"{k} {earlier.get(k)!r} -> {settings.get(k)!r}" for k in different[:6])
-        raise TenorError(f"--resume goes on with the settings and data it began with; changed: {listed}. Give the first command again, or delete {path.parent} to start anew.")
+        raise TenorError(f"--resume goes on with the settings and data it began with; changed: {listed}. Give the first command again, or start anew with --overwrite.")
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -58,8 +58,11 @@ def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module
 def write_atomically(path: Path, data: bytes) -> None:
     """A reader sees the old file or the new one, never a part; both survive a crash of the machine."""
     beside = path.with_name(path.name + ".new")
-    with open(beside, "wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(beside, path)
+    try:
+        with open(beside, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

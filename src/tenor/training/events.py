@@ -32,5 +32,7 @@ class Events:
 
     def epoch(self, entry: dict[str, Any]) -> None: ...
 
+    def end(self) -> None: ...
+
     def stop(self) -> bool:
         return False

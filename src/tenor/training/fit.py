@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tenor.config import check
+from tenor.config import TextConfig, check
 from tenor.data.batches import by_length, pack, shuffled
 from tenor.data.text import Chunks, Ragged, Tokenizer
+from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
 from tenor.training.events import Events
-from tenor.training.loop import Outcome, train
+from tenor.training.loop import Outcome
+from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
+from tenor.training.vectors import word_vectors
 
 
 class ClassifyExamples:
@@ -27,7 +30,8 @@ class ClassifyExamples:
         self.ids, self.targets = train_ids, torch.from_numpy(train_targets)
         self.validation_ids, self.validation_targets = validation_ids, torch.from_numpy(validation_targets)
         self.size, self.seed, self.pad_to = preset.train.batch_size, preset.train.seed, pad_to
-        self.lengths = train_ids.lengths
+        # Rows that are padded to one length need no batches of equal length: they are drawn plainly at random.
+        self.lengths = np.full(len(train_ids), pad_to) if pad_to else train_ids.lengths
 
     def plan(self, epoch: int) -> Sequence[np.ndarray]:
         return shuffled(self.lengths, self.size, self.seed, epoch)
@@ -39,57 +43,87 @@ class ClassifyExamples:
         for rows in by_length(self.validation_ids.lengths, 128):
             yield pack(self.validation_ids, rows, self.pad_to), self.validation_targets
 
-    def fingerprint(self) -> str:
-        """Changes with any token, label or order of rows."""
-        digest = hashlib.sha256()
-        for array in (self.ids.values, self.ids.offsets, self.targets.numpy(), self.validation_ids.values, self.validation_ids.offsets):
+    def fingerprint(self, tokenizer: Tokenizer) -> str:
+        """Changes with any word, label or order of rows."""
+        digest = hashlib.sha256(tokenizer.to_json().encode())
+        ids, validation = self.ids, self.validation_ids
+        for array in (ids.values, ids.offsets, self.targets.numpy(), validation.values, validation.offsets, self.validation_targets.numpy()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Tokenised:
+    """Training texts as ids, uncut, and the tokenizer that was chosen on them."""
+
+    tokenizer: Tokenizer
+    ids: Ragged
+
+    @classmethod
+    def of(cls, texts: Sequence[str], config: TextConfig) -> Tokenised:
+        chunks = Chunks.of(texts)
+        tokenizer = Tokenizer.train(chunks, config)
+        return cls(tokenizer, tokenizer.encode_chunks(chunks))
+
+    def counts(self, limit: int) -> dict[str, int]:
+        """tokens, median and greatest length of a text, and what a limit cuts: tokens_cut, texts_cut."""
+        lengths = self.ids.lengths
+        lost = np.maximum(lengths - limit, 0)
+        sizes = {"median_length": int(np.median(lengths)), "greatest_length": int(lengths.max(initial=0))}
+        return {"tokens": int(lengths.sum()), **sizes, "tokens_cut": int(lost.sum()), "texts_cut": int((lost > 0).sum())}
+
+
 def fit(
     labels: Sequence[Any],
-    train_texts: Sequence[str],
+    train: Tokenised,
     train_targets: np.ndarray,
     validation_texts: Sequence[str],
     validation_targets: np.ndarray,
     preset: Preset,
     events: Events | None = None,
     work: Path | None = None,
-) -> tuple[Pipeline, Outcome, dict[str, int]]:
+) -> tuple[Pipeline, Outcome]:
     """Train a classifier; the caller's random state is left as it was.
 
     Args:
         labels: names in the model's order.
-        *_texts: cleaned texts. *_targets: [rows] int64 label indexes.
+        train: training texts. validation_texts: cleaned. *_targets: [rows] int64 label indexes.
         preset: all settings.
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
 
     Returns:
-        The classifier, how it came to be, and counts: tokens of the training texts, those cut, texts cut.
+        The classifier, and how it came to be.
+
+    Raises:
+        TenorError: a setting outside its range, no memory for the network, a loss that is no number, another run's checkpoint.
     """
     check(preset.text, preset.model, preset.train)
-    chunks = Chunks.of(train_texts)
-    tokenizer = Tokenizer.train(chunks, preset.text)
-    whole = tokenizer.encode_chunks(chunks)
+    tokenizer, whole = train.tokenizer, train.ids
     with torch.random.fork_rng():
         torch.manual_seed(preset.train.seed)
-        pipeline = Pipeline(labels, tokenizer, preset.text, preset.model, preset.train.device, preset.train.precision)
+        try:
+            pipeline = Pipeline(labels, tokenizer, preset.text, preset.model, preset.train.device, preset.train.precision)
+        except RuntimeError as error:  # torch has no class of its own for want of memory on a CPU
+            if "memory" not in str(error):
+                raise
+            raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
+        if preset.train.vectors:
+            vectors = word_vectors(whole, len(tokenizer), preset.model.embedding, preset.train.seed)
+            pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         ids, validation_ids = pipeline.cut(whole), pipeline.cut(tokenizer.encode(validation_texts))
         examples = ClassifyExamples(ids, train_targets, validation_ids, validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples)
-        outcome = train(pipeline.network, examples, preset.train, events or Events(), work, settings)
+        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()
-    lost = whole.lengths - np.minimum(whole.lengths, preset.text.max_tokens)
-    return pipeline, outcome, {"tokens": int(whole.lengths.sum()), "tokens_cut": int(lost.sum()), "texts_cut": int((lost > 0).sum())}
+    return pipeline, outcome
 
 
 def _decisive(pipeline: Pipeline, examples: ClassifyExamples) -> dict[str, Any]:
     """What else decides the bits of the result, beside the settings."""
     return {
-        "data": examples.fingerprint(),
+        "data": examples.fingerprint(pipeline.tokenizer),
         "labels": list(map(str, pipeline.labels)),
         "kernel": pipeline.network.path,
         "torch": torch.__version__,

@@ -19,6 +19,7 @@ from tenor.errors import TenorError
 from tenor.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from tenor.training.events import Events, State
 
+CHECKPOINT, HISTORY = "checkpoint.safetensors", "history.jsonl"  # in the folder of a run
 SECONDS_BETWEEN_CHECKPOINTS = 30.0  # what a kill costs at most; writing one takes about 0.1 s
 
 
@@ -49,8 +50,8 @@ class Outcome:
 def rate_at(step: int, steps: int, config: TrainConfig) -> float:
     """Learning rate of a step: constant, or up and down once (Smith 2018, arXiv 1803.09820v2), both halves a cosine.
 
-    The numbers are torch.optim.lr_scheduler.OneCycleLR's defaults but for the warm-up, a quarter of the steps; a plain
-    function of the step has no state to save.
+    From a 25th of the peak, up in a quarter of the steps, down to next to nothing. The shape is
+    torch.optim.lr_scheduler.OneCycleLR's; a plain function of the step has no state to save.
     """
     if config.schedule == "constant":
         return config.learning_rate
@@ -74,16 +75,15 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
     Raises:
         TenorError: the loss is no longer a number.
     """
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, weight_decay=config.weight_decay, fused=True
-    )  # AdamW without decay is Adam
+    optimiser = _optimiser(model, config)
     state = State()
     best: dict[str, Tensor] = {}
-    checkpoint = work / "checkpoint.safetensors" if work else None
+    checkpoint = work / CHECKPOINT if work else None
     if checkpoint and checkpoint.exists():
         state, best = load_checkpoint(checkpoint, settings, model, optimiser)
-    steps = config.epochs * len(examples.plan(0))
-    events.begin(config.epochs, len(examples.plan(0)), state)
+    batches = len(examples.plan(0))
+    steps = config.epochs * batches
+    events.begin(config.epochs, batches, state)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
     stopped = False
     while state.epoch < config.epochs and not stopped:
@@ -105,13 +105,22 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         state.history.append(entry)
         if work and checkpoint:
-            write_atomically(work / "history.jsonl", "".join(json.dumps(e) + "\n" for e in state.history).encode())
+            write_atomically(work / HISTORY, "".join(json.dumps(e) + "\n" for e in state.history).encode())
             save_checkpoint(checkpoint, state, settings, model, optimiser, best)
             saved = time.monotonic()
         events.epoch(entry)
         stopped = stopped or events.stop()
+    events.end()
     weights = best or {k: v.detach().clone() for k, v in model.state_dict().items()}
     return Outcome(weights, state.history, state.best_epoch, state.seconds, state.epoch == config.epochs)
+
+
+def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam (AdamW without decay is Adam); `share` is of the learning rate."""
+    embedding = [p for name, p in model.named_parameters() if "embedding" in name]
+    others = [p for name, p in model.named_parameters() if "embedding" not in name]
+    groups = [{"params": others, "share": 1.0}, {"params": embedding, "share": config.embedding_rate}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, eps=config.adam_epsilon, weight_decay=config.weight_decay, fused=True)
 
 
 def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, ...], state: State, steps: int, config: TrainConfig) -> None:
@@ -119,7 +128,7 @@ def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, 
     # Dropout's draws follow from seed and step alone, so a run that goes on draws what it would have drawn.
     torch.manual_seed(int(np.random.SeedSequence([config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
     for group in optimiser.param_groups:
-        group["lr"] = rate_at(state.step, steps, config)
+        group["lr"] = group["share"] * rate_at(state.step, steps, config)
     scores = model.scores(*batch)  # type: ignore[operator]
     loss = float(scores.loss.detach())
     if not math.isfinite(loss):
@@ -147,6 +156,8 @@ def _end_epoch(model: nn.Module, examples: Examples, state: State, config: Train
         for batch in examples.validation():
             scores = model.scores(*batch)  # type: ignore[operator]
             loss, right, rows = loss + float(scores.loss) * scores.rows, right + scores.right, rows + scores.rows
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise TenorError(_advice(f"a weight became infinite in epoch {state.epoch + 1}", config))
     if rows:
         if not math.isfinite(loss):
             raise TenorError(_advice(f"the validation loss became {loss} after epoch {state.epoch + 1}", config))
@@ -172,5 +183,5 @@ def is_better(entry: dict[str, Any], history: Sequence[dict[str, Any]], best_epo
 def _advice(what: str, config: TrainConfig) -> str:
     return (
         f"Training must keep a finite loss; {what}. Try --learning-rate {config.learning_rate / 3:.1g} (now {config.learning_rate:g})"
-        f"{', --precision float32' if config.precision != 'float32' else ''}, or look for odd texts in the data. No model was written."
+        f"{', --precision float32' if config.precision != 'float32' else ''}, or look for odd texts in the data."
     )

@@ -27,10 +27,19 @@ ARTICLE = Preset(
     SplitConfig(how="range"),
 )
 
+# Tuned on film reviews: 33,258 training and 6,000 validation rows, 4 epochs; an accuracy there is known to 0.0035 (one
+# standard error), so that steps below 0.005 count only where the validation loss agrees. The linear baseline has 0.9213.
 BASE = Preset(
-    TextConfig(tokens="word", vocab=30_000, max_tokens=400, keep="ends"),
-    ModelConfig(cell="lstm", layers=1, hidden=96, embedding=64, pooling="max_mean", word_dropout=0.15, embedding_dropout=0.4, dropout=0.4),
-    TrainConfig(epochs=4, batch_size=64, learning_rate=5e-3, schedule="one_cycle", clip=1.0),
+    # 512 tokens leave 9 % of film reviews cut; 300 lost 0.007. Verdicts stand at both ends of a review, so both are kept.
+    TextConfig(tokens="word", vocab=30_000, max_tokens=512, keep="ends"),
+    # 64 units: 128 take 1.7 times as long and were not ahead after an epoch. Maximum and mean of all steps, since the last
+    # state alone forgets the beginning. The dropouts of 0.4 are drawn once a text, not once a word: 0.9148 against 0.9023 after
+    # 2 epochs. More of them (0.1, 0.4, 0.4 -> 0.15, 0.5, 0.5) gave 0.9173, these 0.9243.
+    ModelConfig(cell="lstm", layers=1, hidden=64, embedding=128, pooling="max_mean", word_dropout=0.1, embedding_dropout=0.4, dropout=0.4),
+    # Starting from word vectors of the training texts, and moving them at a quarter of the rate: without them the network
+    # learns rare words by heart (0.9108, validation loss 0.276); moved at the full rate 0.9118 (0.257), at a tenth and with
+    # vectors of 64 0.9185 (0.210), at a quarter with vectors of 128 0.9243 (0.210). A rate of 0.002 learnt too little in 4 epochs.
+    TrainConfig(epochs=4, batch_size=32, learning_rate=4e-3, schedule="one_cycle", clip=1.0, vectors=True, embedding_rate=0.25),
     SplitConfig(how="random"),
 )
 
@@ -39,8 +48,12 @@ SMALL = 10_000
 
 
 def _small(rows: int) -> dict[str, Any]:
-    """More epochs and smaller batches for few rows."""
-    return {"epochs": max(5, min(20, 40_000 // max(1, rows))), "batch_size": 16 if rows < 2000 else 32}
+    """More epochs, smaller batches and a free embedding for few rows.
+
+    By cross-validation on 1,375 rows of the sample: 10 epochs 0.800, with the embedding at a quarter of the rate 0.787 (their
+    word vectors know little); more epochs change nothing. The linear baseline has 0.842 there.
+    """
+    return {"epochs": max(5, min(10, 40_000 // max(1, rows))), "batch_size": 16 if rows < 2000 else 32, "embedding_rate": 1.0}
 
 
 PRESETS = {"base": BASE, "article": ARTICLE}

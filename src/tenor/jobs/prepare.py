@@ -1,0 +1,89 @@
+"""What a training order needs before anything is trained: rows read, labels numbered, rows divided and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tenor.data.checks import Findings, check_labels, check_rows
+from tenor.data.columns import match_labels, order_labels
+from tenor.data.datasets import Progress, resolve
+from tenor.data.sources import Row, Rows, read_rows
+from tenor.data.splits import Split, split_rows
+from tenor.errors import TenorError
+from tenor.training.presets import Preset
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for."""
+
+    source: str
+    out: Path
+    preset: Callable[[int | None], Preset]  # settings for a number of training rows
+    test: str | None = None  # a second file
+    text: str | None = None
+    label: str | None = None
+    stars: str = "classes"
+    keep_overlap: bool = False
+    skip_bad: bool = False
+    baseline: bool = True
+    resume: bool = False
+    overwrite: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows with their labels as indexes, divided."""
+
+    names: list[str]
+    rows: list[Row]
+    targets: np.ndarray
+    test_rows: list[Row]
+    test_targets: np.ndarray
+    split: Split
+    findings: Findings
+    sentences: list[str]
+
+    def texts(self, which: np.ndarray) -> list[str]:
+        return [self.rows[i].text for i in which]
+
+
+def prepare(order: Order, progress: Progress | None = None) -> Data:
+    """Read, divide and check; what stands in two parts is dropped from the one that learns.
+
+    Raises:
+        TenorError: anything wrong with the files, the labels or the split.
+    """
+    source = _read(order.source, order, progress)
+    check_labels([r.label for r in source.rows], source.name)
+    names = order_labels(r.label for r in source.rows)
+    targets = np.array(match_labels([r.label for r in source.rows], names, source.name), np.int64)
+    second = _read(order.test, order, progress) if order.test else None
+    test_rows = second.rows if second else source.rows
+    if second and not test_rows:
+        raise TenorError(f"No row of {second.name} has a label; a test file needs them. Choose the column with --label.")
+    test_targets = np.array(match_labels([r.label for r in second.rows], names, second.name), np.int64) if second else targets
+    parts = [r.part for r in source.rows]
+    wish = order.preset(None)
+    split = split_rows(targets.tolist(), parts, wish.split, wish.train.seed, len(test_rows) if second else None)
+    unlabelled = source.unlabelled + (second.unlabelled if second else 0)
+    split, findings = check_rows(source.rows, split, test_rows, names, unlabelled, order.keep_overlap)
+    if len(set(targets[split.train].tolist())) < len(names):
+        raise TenorError(f"All training rows of a label stand in the test rows too ({findings.overlap:,} rows were dropped). Give other test rows, or add --keep-overlap.")
+    notes = list(source.notes) + (second.notes if second else [])
+    if wish.split.how == "official":
+        others = sum(p not in ("train", "test") for p in parts)
+        notes += [f"{others:,} rows are neither of part train nor of part test and are not used."] if others else []
+    elif {"train", "test"} <= set(parts) and not second:
+        notes.append("The data has a split of its own into train and test; --split official uses it.")
+    sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
+    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)])
+
+
+def _read(source: str, order: Order, progress: Progress | None) -> Rows:
+    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad)
