@@ -45,12 +45,12 @@ def run(*arguments: object) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     if status:
         raise SystemExit(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
-    shown = " ".join(["tenor", *map(str, arguments)])
+    shown = " ".join(["tenor", *(a.name if isinstance(a, Path) else str(a) for a in arguments)])
     return {"command": shown, "wall_seconds": round(seconds, 1), "peak_memory_mb": usage.ru_maxrss // 1024, "answer": json.loads(text)}
 
 
 def training(folder: Path, *options: object) -> dict[str, Any]:
-    done = run("train", "imdb", "--out", folder / f"model-{time.monotonic_ns()}", *options)
+    done = run("train", "imdb", "--out", folder / f"model{len(list(folder.iterdir()))}", *options)
     answer = done.pop("answer")
     keep = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")
     done |= {"test": {k: answer["test"][k] for k in keep}, "seconds": answer["seconds"], "split": answer["split"], "kernel": answer["kernel"], "best_epoch": answer["best_epoch"]}
@@ -155,7 +155,6 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             result = PARTS[part](Path(folder))
         text = json.dumps({"made_with": f"python benchmarks/reviews.py {part}", "machine": machine(), **result}, indent=2)
-        text = text.replace(tempfile.gettempdir(), "TMP")
         (RESULTS / f"{part}.json").write_text(text + "\n")
         print(part, json.dumps({k: v for k, v in result.items() if k != "runs"}))
 
