@@ -24,7 +24,7 @@ from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
 
 # A block ends at so many rows or characters: memory stays flat, and batches are still full.
-BLOCK_ROWS, BLOCK_CHARACTERS = 2048, 8_000_000
+BLOCK_ROWS, BLOCK_CHARACTERS = 512, 4_000_000
 ADDED = {"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64()}
 _OUTPUTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
