@@ -72,7 +72,7 @@ def base(folder: Path) -> dict[str, Any]:
 
 
 def article(folder: Path) -> dict[str, Any]:
-    return seeds(folder, "--preset", "article", *ARTICLE_SPLIT)
+    return training(folder, "--preset", "article", *ARTICLE_SPLIT)
 
 
 def official(folder: Path) -> dict[str, Any]:
