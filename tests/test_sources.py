@@ -353,7 +353,7 @@ def test_stars_become_sentiment_and_the_middle_no_label(tmp_path):
     path = put(tmp_path, "t.csv", "text,stars\na,★★★★★\nb,3 stars\nc,1\n")
     assert [r.label for r in read_rows(path).rows] == ["★★★★★", "3 stars", "1"]
     rows = read_rows(path, stars="5")
-    assert [(r.text, r.label) for r in rows.rows] == [("a", "positive"), ("c", "negative")] and rows.unlabelled == 1
+    assert [(r.text, r.label) for r in rows.rows] == [("a", "positive"), ("c", "negative")] and "1 rows with a rating in the middle" in rows.notes[0]
 
 
 def test_parquet_without_values_has_empty_texts_and_no_labels(tmp_path):

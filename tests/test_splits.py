@@ -117,7 +117,7 @@ def test_wishes_that_cannot_be_met_are_refused_with_numbers(wish, parts):
 def test_a_sorted_file_split_by_range_is_refused(train):
     """Also where all labels are trained on and only the test rows have a single one."""
     message = refused(SORTED, how="range", train_rows=train, test_rows=40 if train > 50 else 20)
-    assert "Is the file sorted by label? Use --split random." in message
+    assert "Is the file sorted by label? Use --split random" in message
 
 
 def test_few_test_rows_of_one_label_are_chance():

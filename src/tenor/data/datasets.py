@@ -32,7 +32,7 @@ class DataSet:
 DATA_SETS = {
     "imdb": DataSet(
         "imdb",
-        "50,000 film reviews with a label, 50,000 without (Maas et al. 2011); for research",
+        "film reviews, officially 50,000 with a label and 50,000 without (Maas et al. 2011); for research",
         ("imdb.parquet", "aclImdb", "aclImdb_v1.tar.gz", "IMDB Dataset.csv"),
         "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
         84_125_825,

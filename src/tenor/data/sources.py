@@ -55,7 +55,8 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
     if stars != "classes":
         labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars))
     kept = [r._replace(label=x) for r, x in zip(result.rows, labels, strict=True) if x is not None]
-    result.unlabelled += len(result.rows) - len(kept)
+    if len(kept) < len(result.rows):
+        result.notes.append(f"{len(result.rows) - len(kept):,} rows with a rating in the middle of the scale are left out.")
     result.rows = kept
     return result
 

@@ -60,7 +60,7 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
     if len(set(y[train].tolist())) < 2 or missing:
         raise TenorError(
             f"Every label needs rows to train on; split by {name}, {len(missing)} label(s) have none. "
-            "Is the file sorted by label? Use --split random."
+            "Is the file sorted by label? Use --split random, or --split official where the data has its own."
         )
     if config.how == "range" and second_file is None:
         _check_order(y, test, name)
