@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from tenor.data.text import PAD, UNK, Ragged
 
 # Rows are shuffled, then sorted by length within pools of so many batches: batches of nearly equal length, still drawn
-# from all over. 100 batches of 64 leave 1 % of padding to the kernels that need it (film reviews up to 400 tokens).
+# from all over. 100 batches of 32 leave 1 % of padding to the kernels that need it (film reviews up to 512 tokens).
 POOL = 100
 
 

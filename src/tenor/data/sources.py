@@ -133,7 +133,7 @@ def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool)
         result.rows.append(Row(clean("" if value is None else str(value)), meaning, _PARTS.get(part, part) or None, record.line))
     if not result.rows and not result.unlabelled:
         raise TenorError(f"{table.name} has a first line and nothing below it. It needs at least a text and a label a row.")
-    if not report.header:
+    if not table.header:
         result.notes.append(f"The first line is no header; taking column {text_name} as the text, column {label_name} as the label.")
     result.notes += report.sentences()
     return result

@@ -37,7 +37,6 @@ class Report:
     bad_lines: int = 0  # broken lines that were skipped
     bad: list[str] = field(default_factory=list)  # what is wrong with the first of them
     latin1: int = 0  # lines that were not UTF-8
-    header: bool = True  # False: the first line was data, columns are named by number
 
     def skipped(self, fault: str) -> None:
         self.bad_lines += 1
@@ -61,7 +60,7 @@ class Table:
     name: str
     format: str
     columns: list[str]
-    header: bool
+    header: bool  # False: the first line was data, columns are named by number
     schema: pa.Schema | None  # Parquet's own
     records: Callable[[list[str] | None, Report], Iterator[Record]]
 
@@ -108,7 +107,6 @@ def _open_csv(entry: Entry, kind: str, skip_bad: bool, wanted: tuple[str, ...], 
         raise TenorError(f"Column names must differ; {entry.name} has {twice!r} twice. Rename one in its first line.")
 
     def records(_: list[str] | None, report: Report) -> Iterator[Record]:
-        report.header = header
         with reading(entry) as file:
             lines = Lines(file, entry.name)
             rows = _csv_rows(lines, delimiter, entry.name, report if skip_bad else None, len(columns))
