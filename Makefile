@@ -25,7 +25,7 @@ lint: .venv/installed-dev
 bench: .venv/installed
 	$(BIN)/python benchmarks/reviews.py
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --editable .
@@ -36,4 +36,4 @@ bench: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv runs build src/*.egg-info
+	rm -rf .venv runs build

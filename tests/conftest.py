@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import random
@@ -14,6 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+if "TENOR_TEST_ENGINE" in os.environ:  # another build of the engine: sanitized, or with a mistake (tests/test_engine_builds.py)
+    spec = importlib.util.spec_from_file_location("tenor.cells._engine", os.environ["TENOR_TEST_ENGINE"])
+    assert spec is not None and spec.loader is not None
+    sys.modules["tenor.cells._engine"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["tenor.cells._engine"])
 
 from tenor.pipeline import Pipeline
 from tenor.training import fit as fitting

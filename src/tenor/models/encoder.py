@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from tenor.cells.layers import GRU, LSTM, RNN, Places
+from tenor.cells.layers import GRU, LSTM, RNN
+from tenor.cells.places import Places, places_of
 from tenor.config import ModelConfig
 
-_CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+_CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 class Encoder(nn.Module):
@@ -21,7 +22,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(vocab, config.embedding)
-        self.recurrent = _CELLS[config.cell](config.embedding, config.hidden, config.layers, config.dropout, config.bidirectional, dtype)
+        between = config.dropout if config.layers > 1 else 0.0
+        self.recurrent = _CELLS[config.cell](
+            config.embedding, config.hidden, config.layers, dropout=between, bidirectional=config.bidirectional, compute=dtype
+        )
         self.features = config.hidden * (2 if config.bidirectional else 1) * (2 if config.pooling == "max_mean" else 1)
         if config.init == "keras":
             keras_init(self)
@@ -30,18 +34,18 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: PackedSequence) -> Tensor:
         """tokens: data [N] ids -> [B, features]"""
-        places = Places(tokens.batch_sizes)
+        places = places_of(tokens.batch_sizes)
         x = self.embedding(tokens.data)  # [N, E]
         if self.training:
             x = x * self._dropped(len(x), 1, self.config.word_dropout)  # whole words
             # The same features for all words of a text (Gal and Ghahramani 2016, arXiv 1512.05287v5).
             x = x * self._dropped(places.batch, x.shape[1], self.config.embedding_dropout)[places.rows]
-        out, finals = self.recurrent(PackedSequence(x, tokens.batch_sizes), places)
+        out, hx = self.recurrent(PackedSequence(x, tokens.batch_sizes))
         if self.config.pooling == "last":
+            finals = hx[0] if isinstance(hx, tuple) else hx  # [L*D, B, H]
             directions = 2 if self.config.bidirectional else 1
             return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
         return max_mean(places.pad(out.data), places)
-
 
     def _dropped(self, rows: int, columns: int, share: float) -> Tensor:
         """[rows, columns] of 0, or 1 / (1 - share)."""

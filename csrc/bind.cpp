@@ -1,0 +1,94 @@
+// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py is the only caller, and checks
+// shape, type, device and layout of every one.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <tuple>
+
+#include "engine.h"
+#include "rows.h"
+
+namespace nb = nanobind;
+using namespace tenor;
+
+namespace {
+
+using Address = uintptr_t;
+using Four = std::tuple<Address, Address, Address, Address>;
+using Seven = std::tuple<Address, Address, Address, Address, Address, Address, Address>;
+using Six = std::tuple<Address, Address, Address, Address, Address, Address>;
+
+void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+
+std::vector<Weights> weights_at(const std::vector<Four>& addresses) {
+    std::vector<Weights> found;
+    for (const auto& [a, b, c, d] : addresses) found.push_back({pointer(a), pointer(b), pointer(c), pointer(d)});
+    return found;
+}
+
+PackedLayer::Pointers pointers_at(const Seven& addresses) {
+    const auto& [x, h0, c0, mask, out, hn, cn] = addresses;
+    return {pointer(x), pointer(h0), pointer(c0), pointer(mask), pointer(out), pointer(hn), pointer(cn)};
+}
+
+template <class T>
+T* array(Address address) {
+    return static_cast<T*>(pointer(address));
+}
+
+// batch_sizes: its address and length, then the number of sequences and of rows.
+using PackedAt = std::tuple<Address, int64_t, int64_t, int64_t>;
+Packed packed_at(const PackedAt& at) { return {array<int64_t>(std::get<0>(at)), std::get<1>(at), std::get<2>(at), std::get<3>(at)}; }
+
+}  // namespace
+
+NB_MODULE(_engine, m) {
+    m.def("instruction_sets", &instruction_sets, "Names of the instruction sets that this CPU has, best first.");
+    m.def(
+        "activation", [](const std::string& isa, const std::string& name, Address from, Address to, int64_t count) {
+            const auto& functions = instruction_set(isa).activations;
+            (name == "tanh" ? functions.tanh : functions.sigmoid)(static_cast<const float*>(pointer(from)), static_cast<float*>(pointer(to)), count);
+        },
+        "tanh or sigmoid of `count` floats.");
+
+    m.def("embed", [](const PackedAt& packed, Address table, Address ids, Address scale, Address mask, int64_t width, Address out, int threads) {
+        nb::gil_scoped_release released;
+        embed(packed_at(packed), array<float>(table), array<int64_t>(ids), array<float>(scale), array<float>(mask), width, array<float>(out), threads);
+    });
+    m.def("embed_back", [](const PackedAt& packed, Address ids, Address scale, Address mask, int64_t width, Address d_out, Address distinct, Address sums, int threads) {
+        nb::gil_scoped_release released;
+        return embed_back(packed_at(packed), array<int64_t>(ids), array<float>(scale), array<float>(mask), width, array<float>(d_out), array<int64_t>(distinct), array<float>(sums), threads);
+    });
+    m.def("pool", [](const PackedAt& packed, Address x, int64_t width, Address most, Address mean, Address at, int threads) {
+        nb::gil_scoped_release released;
+        pool(packed_at(packed), array<float>(x), width, array<float>(most), array<float>(mean), array<int32_t>(at), threads);
+    });
+    m.def("pool_back", [](const PackedAt& packed, Address d_most, Address d_mean, Address at, int64_t width, Address d_x, int threads) {
+        nb::gil_scoped_release released;
+        pool_back(packed_at(packed), array<float>(d_most), array<float>(d_mean), array<int32_t>(at), width, array<float>(d_x), threads);
+    });
+
+    nb::enum_<Cell>(m, "Cell").value("lstm", Cell::lstm).value("gru", Cell::gru).value("rnn_tanh", Cell::rnn_tanh).value("rnn_relu", Cell::rnn_relu);
+    nb::enum_<Type>(m, "Type").value("float32", Type::f32).value("bfloat16", Type::bf16).value("float64", Type::f64);
+
+    nb::class_<Call>(m, "Call");
+    nb::class_<PackedLayer>(m, "Layer")
+        .def("__init__",
+             [](PackedLayer* self, const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, const std::vector<Four>& weights) {
+                 new (self) PackedLayer(isa, cell, type, input, hidden, weights_at(weights));
+             })
+        .def("forward",
+             [](const PackedLayer& self, Address batch_sizes, int64_t steps, int64_t batch, const Seven& at, bool keep, int threads) {
+                 nb::gil_scoped_release released;
+                 return self.forward(static_cast<const int64_t*>(pointer(batch_sizes)), steps, batch, pointers_at(at), keep, threads);
+             })
+        .def("backward", [](const PackedLayer& self, const Call& call, const Seven& at, const std::vector<Four>& weights, const Six& gradients, const std::vector<Four>& d_weights, int threads) {
+            const auto& [d_out, d_hn, d_cn, d_x, d_h0, d_c0] = gradients;
+            const PackedLayer::Cotangents to{pointer(d_out), pointer(d_hn), pointer(d_cn), pointer(d_x), pointer(d_h0), pointer(d_c0), weights_at(d_weights)};
+            nb::gil_scoped_release released;
+            self.backward(call, pointers_at(at), weights_at(weights), to, threads);
+        });
+}

@@ -1,0 +1,291 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+
+#include "parallel.h"
+
+namespace tenor {
+
+namespace portable {
+extern const Isa isa;
+}
+#if defined(TENOR_X86_KERNELS)
+namespace avx2 {
+extern const Isa isa;
+}
+namespace avx512 {
+extern const Isa isa;
+}
+namespace avx512_bf16 {
+extern const Isa isa;
+}
+#endif
+
+namespace {
+
+std::vector<const Isa*> present() {
+    std::vector<const Isa*> found;
+#if defined(TENOR_X86_KERNELS)
+    const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (v4 && __builtin_cpu_supports("avx512bf16")) found.push_back(&avx512_bf16::isa);
+    if (v4) found.push_back(&avx512::isa);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::isa);
+#endif
+    found.push_back(&portable::isa);
+    return found;
+}
+
+// Free blocks of earlier calls. A caller that finds the pool busy (or forked while it was) allocates: nothing ever waits.
+class Pool {
+  public:
+    void* take(size_t bytes) {
+        bytes = std::max<size_t>(bytes, 1);
+#if defined(__SANITIZE_ADDRESS__)
+        void* exact = nullptr;  // of just this size, so that a step over its end is seen
+        if (posix_memalign(&exact, ALIGN, bytes)) throw std::bad_alloc();
+        return exact;
+#endif
+        std::unique_lock lock(mutex_, std::try_to_lock);
+        if (lock.owns_lock()) {
+            auto best = free_.end();
+            for (auto it = free_.begin(); it != free_.end(); ++it)
+                if (size(*it) >= bytes && size(*it) <= 2 * bytes + SLACK && (best == free_.end() || size(*it) < size(*best))) best = it;
+            if (best != free_.end()) {
+                void* found = *best;
+                held_ -= size(found);
+                free_.erase(best);
+                return found;
+            }
+        }
+        const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+        void* block = std::aligned_alloc(ALIGN, rounded + ALIGN);
+        if (!block) throw std::bad_alloc();
+        *static_cast<size_t*>(block) = rounded;
+        return static_cast<char*>(block) + ALIGN;
+    }
+
+    void give(void* block) {
+#if defined(__SANITIZE_ADDRESS__)
+        return std::free(block);
+#endif
+        std::unique_lock lock(mutex_, std::try_to_lock);
+        if (!lock.owns_lock() || size(block) > MOST) return std::free(static_cast<char*>(block) - ALIGN);
+        free_.push_back(block);
+        held_ += size(block);
+        while (held_ > MOST || free_.size() > COUNT) {
+            held_ -= size(free_.front());
+            std::free(static_cast<char*>(free_.front()) - ALIGN);
+            free_.erase(free_.begin());
+        }
+    }
+
+  private:
+    static constexpr size_t ALIGN = 64, SLACK = 4096, MOST = size_t(512) << 20, COUNT = 64;
+    static size_t size(const void* block) { return *reinterpret_cast<const size_t*>(static_cast<const char*>(block) - ALIGN); }
+    std::mutex mutex_;
+    std::vector<void*> free_;  // oldest first
+    size_t held_ = 0;
+};
+
+Pool& pool() {
+    static Pool* one = new Pool;  // never destroyed: blocks may be given back while the process ends
+    return *one;
+}
+
+// Multiply-adds below which a second thread costs more than it saves: about 50 microseconds of one core's float products.
+constexpr double WORTH_A_THREAD = 2e6;
+
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// Cuts one block into arrays.
+class Carver {
+  public:
+    size_t add(size_t bytes) {
+        const size_t at = size_;
+        size_ += (bytes + 63) / 64 * 64;
+        return at;
+    }
+    size_t size() const { return size_; }
+
+  private:
+    size_t size_ = 0;
+};
+
+}  // namespace
+
+void* take(size_t bytes) { return pool().take(bytes); }
+void give(void* block) { pool().give(block); }
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> names;
+    for (const Isa* isa : present()) names.emplace_back(isa->name);
+    return names;
+}
+
+const Isa& instruction_set(const std::string& name) {
+    for (const Isa* isa : present())
+        if (isa->name == name) return *isa;
+    throw std::invalid_argument("This CPU has no instruction set " + name + ".");
+}
+
+PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, const std::vector<Weights>& weights)
+    : kernels_(instruction_set(isa).kernels[int(type)]) {
+    Layer& l = layer_;
+    l.cell = cell;
+    l.input = input, l.hidden = hidden, l.directions = int(weights.size());
+    l.lanes = kernels_->lanes, l.pair = kernels_->pair;
+    l.gates = cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1;
+    l.slots = cell == Cell::gru ? 4 : l.gates;
+    l.blocks = (hidden + l.lanes - 1) / l.lanes;
+    l.hp = l.blocks * l.lanes, l.ip = round_up(input, l.pair);
+    Carver carver;
+    size_t in[2], hid[2], bias[2];
+    for (int d = 0; d < l.directions; d++) {
+        in[d] = carver.add(l.gates * l.hp * l.ip * kernels_->elem);
+        hid[d] = carver.add(l.gates * l.hp * l.hp * kernels_->elem);
+        bias[d] = carver.add(l.slots * l.hp * kernels_->acc);
+    }
+    panels_ = std::make_unique<Block>(carver.size());
+    for (int d = 0; d < l.directions; d++) {
+        const Weights& w = weights[d];
+        char* base = panels_->data();
+        l.direction[d] = {w.w_ih, w.w_hh, w.b_ih, w.b_hh, base + in[d], base + hid[d], base + bias[d], nullptr, nullptr};
+        kernels_->pack_forward(l, d);
+    }
+}
+
+// Sequences in contiguous parts of about the same number of rows, so that every thread has one for each direction.
+std::vector<std::pair<int64_t, int64_t>> PackedLayer::tiles(const Run& run, int threads) const {
+    const int64_t wanted = (threads + layer_.directions - 1) / layer_.directions;
+    constexpr int64_t LEAST = 8;  // sequences: with fewer, a tile's rows are too few to keep the multipliers busy
+    const int64_t parts = std::max<int64_t>(1, std::min(wanted, run.batch / LEAST));
+    std::vector<std::pair<int64_t, int64_t>> found;
+    std::vector<int64_t> lengths(run.batch);
+    for (int64_t t = 0; t < run.steps; t++) lengths[run.live[t] - 1] = t + 1;  // the last sequence that is live at t
+    for (int64_t b = run.batch - 2; b >= 0; b--) lengths[b] = std::max(lengths[b], lengths[b + 1]);
+    int64_t from = 0, rows = 0;
+    for (int64_t b = 0; b < run.batch; b++) {
+        rows += lengths[b];
+        const bool last = b + 1 == run.batch;
+        if (last || (rows * parts >= run.rows * int64_t(found.size() + 1) && int64_t(found.size()) + 1 < parts)) {
+            found.emplace_back(from, b + 1);
+            from = b + 1;
+        }
+    }
+    return found;
+}
+
+std::unique_ptr<Call> PackedLayer::forward(const int64_t* batch_sizes, int64_t steps, int64_t batch, const Pointers& at, bool keep, int threads) const {
+    const Layer& l = layer_;
+    auto call = std::make_unique<Call>();
+    Run& run = call->run;
+    run.layer = &l;
+    run.batch = batch, run.steps = steps;
+    call->live.assign(batch_sizes, batch_sizes + steps);
+    for (int64_t t = 0; t < steps; t++) {
+        call->first.push_back(run.rows);
+        run.rows += batch_sizes[t];
+    }
+    run.live = call->live.data(), run.first = call->first.data();
+    run.x_given = run.x = at.x;
+    run.h0 = at.h0, run.c0 = at.c0, run.mask = at.mask, run.out = at.out, run.hn = at.hn, run.cn = at.cn;
+    const double work = double(run.rows) * l.directions * l.gates * l.hp * (l.ip + l.hp);
+    if (work < WORTH_A_THREAD) threads = 1;
+
+    if (l.pair > 1) {
+        call->x = std::make_unique<Block>(run.rows * l.ip * kernels_->elem);
+        run.x = call->x->data();
+        std::vector<Task> tasks;
+        split(run.rows, threads, [&](int64_t from, int64_t to) { tasks.emplace_back([=, this, &run] { kernels_->convert(run, from, to); }); });
+        run_all(tasks, threads);
+    }
+    if (keep) {
+        const bool raw = l.cell == Cell::gru && at.mask;
+        const size_t rows = size_t(l.directions) * run.rows;
+        Carver carver;
+        const size_t before = carver.add(rows * l.hp * kernels_->elem), before_raw = raw ? carver.add(rows * l.hp * kernels_->elem) : before;
+        const size_t gates = l.gates > 1 ? carver.add(rows * l.slots * l.hp * kernels_->elem) : 0, cells = l.cell == Cell::lstm ? carver.add(rows * l.hp * kernels_->acc) : 0;
+        call->kept = std::make_unique<Block>(carver.size());
+        char* base = call->kept->data();
+        run.before = base + before, run.before_raw = base + before_raw, run.keep = base + gates, run.cells = base + cells;
+    }
+    std::vector<Task> tasks;
+    for (const auto& [from, to] : tiles(run, threads))
+        for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->forward(run, d, from, to); });
+    run_all(tasks, threads);
+    return keep ? std::move(call) : nullptr;
+}
+
+void PackedLayer::backward(const Call& call, const Pointers& at, const std::vector<Weights>& weights, const Cotangents& to, int threads) const {
+    Layer l = layer_;
+    Run run = call.run;
+    run.layer = &l;
+    run.h0 = at.h0, run.c0 = at.c0, run.mask = at.mask, run.out = at.out;
+    if (l.pair == 1) run.x = at.x;
+    run.d_out = to.d_out, run.d_hn = to.d_hn, run.d_cn = to.d_cn, run.d_x = to.d_x, run.d_h0 = to.d_h0, run.d_c0 = to.d_c0;
+    const double work = double(run.rows) * l.directions * l.gates * l.hp * (l.ip + l.hp);
+    if (work < WORTH_A_THREAD) threads = 1;
+    const auto parts = tiles(run, threads);
+    const bool weights_wanted = !to.d_weights.empty();
+    run.in_columns = round_up(l.input, l.lanes);
+    run.ranges = (threads + l.directions - 1) / l.directions;
+    run.units = int(parts.size()) * l.directions;
+
+    const size_t elem = kernels_->elem, acc = kernels_->acc, sums = l.gates * l.hp, rows = size_t(l.directions) * run.rows;
+    Carver carver;
+    const size_t d_sums = carver.add(rows * sums * elem), d_hidden = l.cell == Cell::gru ? carver.add(rows * sums * elem) : d_sums;
+    const size_t d_bias = carver.add(run.units * 2 * sums * acc);
+    const size_t d_ih = carver.add(weights_wanted ? run.ranges * l.directions * sums * run.in_columns * acc : 0);
+    const size_t d_hh = carver.add(weights_wanted ? run.ranges * l.directions * sums * l.hp * acc : 0);
+    size_t in_back[2], hid_back[2];
+    for (int d = 0; d < l.directions; d++) {
+        in_back[d] = carver.add(run.d_x ? sums * run.in_columns * elem : 0);
+        hid_back[d] = carver.add(sums * l.hp * elem);
+    }
+    const Block block(carver.size());
+    char* base = block.data();
+    run.d_sums = base + d_sums, run.d_hidden = base + d_hidden, run.d_bias = base + d_bias, run.d_w_ih = base + d_ih, run.d_w_hh = base + d_hh;
+
+    std::vector<Task> tasks;
+    for (int d = 0; d < l.directions; d++) {
+        const Weights& w = weights[d];
+        auto& side = l.direction[d];
+        side.w_ih = w.w_ih, side.w_hh = w.w_hh, side.b_ih = w.b_ih, side.b_hh = w.b_hh;
+        side.in_back = run.d_x ? base + in_back[d] : nullptr, side.hid_back = base + hid_back[d];
+        tasks.emplace_back([&, d] { kernels_->pack_backward(l, d); });
+    }
+    run_all(tasks, threads);
+
+    tasks.clear();
+    std::vector<std::vector<int>> units(l.directions);
+    for (size_t i = 0; i < parts.size(); i++)
+        for (int d = 0; d < l.directions; d++) {
+            const int unit = int(i) * l.directions + d;
+            units[d].push_back(unit);
+            tasks.emplace_back([&, unit, d, i] { kernels_->backward(run, unit, d, parts[i].first, parts[i].second); });
+        }
+    run_all(tasks, threads);
+
+    tasks.clear();
+    if (weights_wanted)
+        for (int d = 0; d < l.directions; d++)
+            for (int range = 0; range < run.ranges; range++)
+                tasks.emplace_back([&, d, range] { kernels_->weight_gradient(run, range, d, run.rows * range / run.ranges, run.rows * (range + 1) / run.ranges); });
+    constexpr int64_t ROWS = 96;  // a multiple of every tile's rows, few enough that their sums stay in the first cache levels
+    if (run.d_x) split(run.rows, (run.rows + ROWS - 1) / ROWS, [&](int64_t from, int64_t to_row) { tasks.emplace_back([&, from, to_row] { kernels_->input_gradient(run, from, to_row); }); });
+    run_all(tasks, threads);
+
+    if (!weights_wanted) return;
+    tasks.clear();
+    for (int d = 0; d < l.directions; d++) tasks.emplace_back([&, d] {
+            const Weights& w = to.d_weights[d];
+            kernels_->collect(run, d, units[d].data(), int(units[d].size()), {w.w_ih, w.w_hh, w.b_ih, w.b_hh});
+        });
+    run_all(tasks, threads);
+}
+
+}  // namespace tenor

@@ -1,0 +1,89 @@
+// What the engine asks of the kernels. Plain data and function pointers only: this header is compiled for several
+// instruction sets, and an inline function here could be linked from a file whose instructions the CPU lacks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tenor {
+
+enum class Cell : int { lstm, gru, rnn_tanh, rnn_relu };
+enum class Type : int { f32, bf16, f64 };  // of what is multiplied; sums, states and cells are float (f64: double)
+
+// One layer with its packed weights. Units lie in blocks of `lanes`, the gates of a block side by side; `hp` is the hidden
+// size and `ip` the input size rounded up to whole blocks and pairs. Padding units have weights, states and gradients of 0.
+struct Layer {
+    Cell cell;
+    int64_t input, hidden;
+    int directions;
+    int lanes, pair, gates, slots;  // slots: sums kept apart (the GRU has one more than gates)
+    int64_t blocks, hp, ip;
+    struct Direction {
+        const void *w_ih, *w_hh, *b_ih, *b_hh;  // torch's layout [gates * hidden, ...]; biases may be null
+        void *in, *hid, *bias;                  // panels and [slots * hp] for the forward pass
+        void *in_back, *hid_back;               // panels of the transposed weights for the backward pass
+    } direction[2];
+};
+
+// One call over packed rows: time-major, lengths descending. D directions, N rows in all, B sequences. acc is float or double,
+// elem the type that is multiplied. A null pointer: not there, or not wanted.
+struct Run {
+    const Layer* layer;
+    int64_t batch, steps, rows;
+    const int64_t* live;   // [steps] sequences at each step
+    const int64_t* first;  // [steps] place of a step's first row
+
+    const void* x_given;               // [N, input] acc
+    const void* x;                     // [N, ip] elem; x_given itself where nothing needs converting
+    const void *h0, *c0, *mask;        // [D, B, hidden] acc
+    void *out, *hn, *cn;               // [N, D * hidden], [D, B, hidden] acc
+
+    // Kept for the backward pass; null for inference.
+    void* before;      // [D, N, hp] elem: h before each token, masked: what the recurrent product read
+    void* before_raw;  // the same without the mask, where a cell needs it (GRU); else `before`
+    void* keep;        // [D, N, slots * hp] elem: the gates; the RNN's backward pass reads `out`
+    void* cells;       // [D, N, hp] acc
+
+    const void *d_out, *d_hn, *d_cn;
+    void *d_sums, *d_hidden;           // [D, N, gates * hp] elem: gradient of the two products; equal but for the GRU
+    void *d_x, *d_h0, *d_c0;
+    void* d_bias;                      // [units, 2, gates * hp] acc
+    void *d_w_ih, *d_w_hh;             // [ranges, D, gates * hp, padded columns] acc
+    int64_t in_columns;                // padded columns of d_w_ih
+    int ranges, units;
+};
+
+struct Gradients {  // in torch's layout
+    void *w_ih, *w_hh, *b_ih, *b_hh;
+};
+
+struct Kernels {
+    int lanes, pair;
+    size_t elem, acc;
+    void (*pack_forward)(const Layer&, int direction);
+    void (*pack_backward)(const Layer&, int direction);
+    void (*convert)(const Run&, int64_t from, int64_t to);                                          // x_given -> x
+    void (*forward)(const Run&, int direction, int64_t from, int64_t to);                           // sequences from..to
+    void (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to);
+    void (*input_gradient)(const Run&, int64_t from, int64_t to);                                   // rows from..to
+    void (*weight_gradient)(const Run&, int range, int direction, int64_t from, int64_t to);
+    void (*collect)(const Run&, int direction, const int* units, int unit_count, const Gradients&);  // sum the parts, torch's layout
+};
+
+// Activations on arrays, for the test of their error bounds.
+struct Activations {
+    void (*tanh)(const float*, float*, int64_t);
+    void (*sigmoid)(const float*, float*, int64_t);
+};
+
+struct Isa {
+    const char* name;
+    const Kernels* kernels[3];  // by Type
+    Activations activations;
+};
+
+// Memory of a call, 64 bytes aligned, from blocks used before (a fresh block costs a page fault every 4 KB).
+void* take(size_t bytes);
+void give(void*);
+
+}  // namespace tenor

@@ -1,0 +1,102 @@
+// C += A B for the shapes of recurrent layers: few rows, B used many times and so packed once.
+//
+// B [K, columns] lies in panels of up to 4 vectors of columns; in a panel all columns of one k stand side by side (of a
+// pair of ks for bfloat16, as the dot product wants them). A tile of R rows by a panel's V vectors stays in registers over
+// the whole of k. Rows of A and C are given by pointers, so any rows can be taken together.
+#pragma once
+
+#include <cstddef>
+
+#include "simd.h"
+
+namespace tenor::TENOR_ISA {
+
+constexpr int MOST_VECTORS = 4;
+
+// Rows of a tile: accumulators, a panel's line and one broadcast must fit the registers (32 with AVX-512, else 16).
+constexpr int tile_rows(int vectors) {
+    constexpr bool many = BYTES == 64;
+    return vectors == 4 ? (many ? 6 : 3) : vectors == 3 ? (many ? 8 : 4) : (many ? 8 : 5);
+}
+constexpr int MOST_ROWS = 8;
+
+template <class Op>
+struct Panels {
+    using elem = typename Op::elem;
+    const elem* data;
+    int64_t k;    // lines of a panel: K / PAIR
+    int vectors;  // of columns in all
+    int a_panel;  // vectors of a panel (the last may have fewer), at most MOST_VECTORS
+    int count() const { return (vectors + a_panel - 1) / a_panel; }
+    int vectors_of(int panel) const { return panel == count() - 1 ? vectors - panel * a_panel : a_panel; }
+    const elem* at(int panel) const { return data + panel * a_panel * k * width<typename Op::acc> * Op::PAIR; }
+};
+
+template <class Op, int R, int V>
+void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem* b, typename Op::acc* const* c, const int* at) {
+    constexpr int W = width<typename Op::acc>;
+    const char* row[R];
+    typename Op::V sum[R][V];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+        row[r] = a[r];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) sum[r][v] = load(c[r] + at[v]);
+    }
+    do {  // k is at least 1
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            auto left = Op::left(row[r]);
+            row[r] += step;
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) sum[r][v] = Op::dot(sum[r][v], left, b + v * W * Op::PAIR);
+        }
+        b += V * W * Op::PAIR;
+    } while (--k);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; v++) store(c[r] + at[v], sum[r][v]);
+}
+
+template <class Op>
+using Tile = void (*)(int64_t, const char* const*, int64_t, const typename Op::elem*, typename Op::acc* const*, const int*);
+
+template <class Op, int V>
+Tile<Op> tile_of(int rows) {
+    constexpr int most = tile_rows(V);
+    switch (rows) {
+        case 1: return tile<Op, 1, V>;
+        case 2: return tile<Op, 2, V>;
+        case 3: return tile<Op, 3, V>;
+        case 4: return tile<Op, most < 4 ? most : 4, V>;
+        case 5: return tile<Op, most < 5 ? most : 5, V>;
+        case 6: return tile<Op, most < 6 ? most : 6, V>;
+        case 7: return tile<Op, most < 7 ? most : 7, V>;
+        default: return tile<Op, most, V>;
+    }
+}
+
+template <class Op>
+Tile<Op> tile_of(int rows, int vectors) {
+    switch (vectors) {
+        case 1: return tile_of<Op, 1>(rows);
+        case 2: return tile_of<Op, 2>(rows);
+        case 3: return tile_of<Op, 3>(rows);
+        default: return tile_of<Op, 4>(rows);
+    }
+}
+
+// c[r][at[v] ...] += a[r] times one panel, for all rows. `step`: bytes from one k (or pair of ks) of a row of A to the next.
+template <class Op>
+void multiply(const Panels<Op>& b, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at) {
+    const int vectors = b.vectors_of(panel), most = tile_rows(vectors);
+    const int tiles = (rows + most - 1) / most;
+    for (int t = 0, first = 0; t < tiles; t++) {
+        const int here = (rows - first + tiles - t - 1) / (tiles - t);  // nearly equal tiles: a small last one would wait on itself
+        tile_of<Op>(here, vectors)(b.k, a + first, step, b.at(panel), c + first, at);
+        first += here;
+    }
+}
+
+}  // namespace tenor::TENOR_ISA

@@ -1,0 +1,444 @@
+// The loops over time, for one instruction set (TENOR_ISA names it; CMakeLists.txt compiles this file once for each).
+//
+// Nothing of the standard library's templates is used here: the linker could hand a copy compiled for AVX-512 to the rest.
+#include "cells.h"
+#include "kernels.h"
+#include "matmul.h"
+
+namespace tenor::TENOR_ISA {
+namespace {
+
+template <class T>
+struct Scratch {
+    T* data;
+    explicit Scratch(int64_t count) : data(static_cast<T*>(take(count * sizeof(T)))) {}
+    ~Scratch() { give(data); }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    operator T*() const { return data; }
+};
+
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+template <class Op>
+typename Op::elem to_elem(typename Op::acc x) {
+    typename Op::elem lanes[width<typename Op::acc>];
+    Op::store_elems(lanes, broadcast(x));
+    return lanes[0];
+}
+
+// The panels of a layer. Gates of one block go into one panel; the RNN's single gate takes four blocks.
+template <class Op>
+Panels<Op> forward_panels(const Layer& l, const void* data, int64_t k) {
+    return {static_cast<const typename Op::elem*>(data), k / Op::PAIR, int(l.blocks) * l.gates, l.gates == 1 ? MOST_VECTORS : l.gates};
+}
+template <class Op>
+Panels<Op> backward_panels(const Layer& l, const void* data, int64_t columns) {
+    constexpr int W = width<typename Op::acc>;
+    return {static_cast<const typename Op::elem*>(data), l.gates * l.hp / Op::PAIR, int((columns + W - 1) / W), MOST_VECTORS};
+}
+
+template <class Op>
+struct Sequence {
+    using acc = typename Op::acc;
+    using elem = typename Op::elem;
+    using V = typename Op::V;
+    static constexpr int W = width<acc>, PAIR = Op::PAIR;
+
+    // --- weights ---
+
+    // Write w [gates * hidden, columns] as panels over k = column.
+    static void pack_gates(const Layer& l, const acc* w, int64_t columns, int64_t k, elem* data) {
+        const auto panels = forward_panels<Op>(l, data, k);
+        for (int v = 0; v < panels.vectors; v++) {
+            const int panel = v / panels.a_panel, wide = panels.vectors_of(panel), gate = v % l.gates;
+            elem* line = const_cast<elem*>(panels.at(panel)) + (v - panel * panels.a_panel) * W * PAIR;
+            for (int lane = 0; lane < W; lane++) {
+                const int64_t unit = int64_t(v / l.gates) * W + lane;
+                const acc* row = w + (gate * l.hidden + unit) * columns;
+                for (int64_t i = 0; i < k; i++)
+                    line[(i / PAIR * wide * W + lane) * PAIR + i % PAIR] = unit < l.hidden && i < columns ? to_elem<Op>(row[i]) : elem(0);
+            }
+        }
+    }
+
+    // Write the same w as panels over k = gate and unit (block, gate, lane), its columns as columns.
+    static void pack_columns(const Layer& l, const acc* w, int64_t columns, elem* data) {
+        const auto panels = backward_panels<Op>(l, data, columns);
+        const int64_t k = l.gates * l.hp;
+        for (int panel = 0; panel < panels.count(); panel++) {
+            const int wide = panels.vectors_of(panel) * W;
+            elem* base = const_cast<elem*>(panels.at(panel));
+            for (int64_t i = 0; i < k; i++) {
+                const int64_t unit = i / (W * l.gates) * W + i % W, gate = i / W % l.gates;
+                const acc* row = w + (gate * l.hidden + unit) * columns;
+                elem* line = base + i / PAIR * wide * PAIR + i % PAIR;
+                for (int c = 0; c < wide; c++) {
+                    const int64_t column = int64_t(panel) * panels.a_panel * W + c;
+                    line[c * PAIR] = unit < l.hidden && column < columns ? to_elem<Op>(row[column]) : elem(0);
+                }
+            }
+        }
+    }
+
+    static void pack_forward(const Layer& l, int d) {
+        const auto& w = l.direction[d];
+        pack_gates(l, static_cast<const acc*>(w.w_ih), l.input, l.ip, static_cast<elem*>(w.in));
+        pack_gates(l, static_cast<const acc*>(w.w_hh), l.hidden, l.hp, static_cast<elem*>(w.hid));
+        auto* bias = static_cast<acc*>(w.bias);
+        memset(bias, 0, l.slots * l.hp * sizeof(acc));
+        for (int64_t unit = 0; unit < l.hidden; unit++)
+            for (int gate = 0; gate < l.gates; gate++) {
+                acc* block = bias + unit / W * l.slots * W + unit % W;
+                const bool apart = l.slots > l.gates && gate == l.gates - 1;  // the GRU's n: b_hn is inside the reset gate
+                if (w.b_ih) block[gate * W] += static_cast<const acc*>(w.b_ih)[gate * l.hidden + unit];
+                if (w.b_hh) block[(gate + apart) * W] += static_cast<const acc*>(w.b_hh)[gate * l.hidden + unit];
+            }
+    }
+
+    static void pack_backward(const Layer& l, int d) {
+        const auto& w = l.direction[d];
+        if (w.in_back) pack_columns(l, static_cast<const acc*>(w.w_ih), l.input, static_cast<elem*>(w.in_back));
+        pack_columns(l, static_cast<const acc*>(w.w_hh), l.hidden, static_cast<elem*>(w.hid_back));
+    }
+
+    // --- rows ---
+
+    static void convert_row(const acc* from, elem* to, int64_t count, int64_t padded) {
+        int64_t i = 0;
+        for (; i + W <= count; i += W) Op::store_elems(to + i, load(from + i));
+        for (; i < padded; i++) to[i] = i < count ? to_elem<Op>(from[i]) : elem(0);
+    }
+
+    static void convert(const Run& p, int64_t from, int64_t to) {
+        const Layer& l = *p.layer;
+        for (int64_t n = from; n < to; n++)
+            convert_row(static_cast<const acc*>(p.x_given) + n * l.input, static_cast<elem*>(const_cast<void*>(p.x)) + n * l.ip, l.input, l.ip);
+    }
+
+    // [count, hidden] of the user's -> [count, hp], or zeros.
+    static void read_state(const Layer& l, const void* from, int64_t place, int64_t count, acc* to) {
+        for (int64_t r = 0; r < count; r++)
+            for (int64_t j = 0; j < l.hp; j += W)
+                store(to + r * l.hp + j, from ? load_part(static_cast<const acc*>(from) + (place + r) * l.hidden + j, int(least(W, l.hidden - j))) : V{});
+    }
+    static void write_state(const Layer& l, const acc* from, int64_t place, int64_t count, void* to) {
+        if (!to) return;
+        for (int64_t r = 0; r < count; r++) memcpy(static_cast<acc*>(to) + (place + r) * l.hidden, from + r * l.hp, l.hidden * sizeof(acc));
+    }
+
+    // --- forward ---
+
+    // Where the vectors of a panel stand among a row's sums.
+    template <class C>
+    static void places(int first_vector, int count, bool hidden, int* at) {
+        for (int v = 0; v < count; v++) {
+            const int gate = (first_vector + v) % C::GATES, block = (first_vector + v) / C::GATES;
+            at[v] = (block * C::SLOTS + (hidden ? C::HIDDEN_SLOT[gate] : gate)) * W;
+        }
+    }
+
+    // Sequences from..to of one direction, all steps. The input's product is taken for several steps at once, as many
+    // rows as stay in the cache; then the steps follow one another.
+    template <class C>
+    static void forward(const Run& p, int d, int64_t from, int64_t to) {
+        const Layer& l = *p.layer;
+        const int64_t n = to - from, hp = l.hp, sums = C::SLOTS * hp;
+        const int64_t room = most(n, 131072 / int64_t(sums * sizeof(acc)));  // rows of sums; 128 KB, an eighth of Zen 4's L2
+        const auto& w = l.direction[d];
+        const auto in = forward_panels<Op>(l, w.in, l.ip), hid = forward_panels<Op>(l, w.hid, hp);
+        Scratch<acc> h(n * hp), c(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), pre(room * sums);
+        Scratch<elem> spare(p.before ? 1 : 2 * n * hp);
+        Scratch<const char*> a(room);
+        Scratch<acc*> row(room);
+        read_state(l, p.h0, d * p.batch + from, n, h);
+        if (C::HAS_CELL) read_state(l, p.c0, d * p.batch + from, n, c);
+        if (p.mask) read_state(l, p.mask, d * p.batch + from, n, mask);
+
+        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };
+        const auto live_at = [&](int64_t s) { return s < p.steps ? most(0, least(n, p.live[step_of(s)] - from)) : 0; };
+        const auto operand = [&](void* all, int64_t s) -> elem* {
+            if (!p.before) return spare + s % 2 * n * hp;
+            return s < p.steps ? static_cast<elem*>(all) + (d * p.rows + p.first[step_of(s)] + from) * hp : nullptr;
+        };
+        const bool raw = p.before && p.before_raw != p.before;
+        int64_t ready = 0;  // sequences whose operand of this step stands already
+        for (int64_t s = 0, end = 0; s < p.steps; s = end) {
+            int64_t count = 0;
+            for (end = s; end < p.steps && (end == s || count + live_at(end) <= room); end++) {
+                const auto* x = static_cast<const elem*>(p.x) + (p.first[step_of(end)] + from) * l.ip;
+                for (int64_t r = 0; r < live_at(end); r++, count++) {
+                    a[count] = reinterpret_cast<const char*>(x + r * l.ip);
+                    row[count] = pre + count * sums;
+                    memcpy(row[count], w.bias, sums * sizeof(acc));
+                }
+            }
+            int at[MOST_VECTORS];
+            for (int panel = 0; panel < in.count(); panel++) {
+                places<C>(panel * in.a_panel, in.vectors_of(panel), false, at);
+                multiply(in, panel, int(count), a.data, PAIR * sizeof(elem), row.data, at);
+            }
+            acc* sum = pre;
+            for (int64_t i = s; i < end; i++) {
+                const int64_t live = live_at(i), next = live_at(i + 1);
+                elem* now = operand(p.before, i);
+                for (int64_t r = ready; r < live; r++)  // those that begin here
+                    for (int64_t j = 0; j < hp; j += W) {
+                        const V state = load(h + r * hp + j);
+                        Op::store_elems(now + r * hp + j, p.mask ? state * load(mask + r * hp + j) : state);
+                        if (raw) Op::store_elems(operand(p.before_raw, i) + r * hp + j, state);
+                    }
+                for (int64_t r = 0; r < live; r++) a[r] = reinterpret_cast<const char*>(now + r * hp), row[r] = sum + r * sums;
+                const int64_t place = d * p.rows + p.first[step_of(i)] + from;
+                elem* keep = C::KEEPS_GATES && p.before ? static_cast<elem*>(p.keep) + place * sums : nullptr;
+                acc* cells = C::HAS_CELL && p.before ? static_cast<acc*>(p.cells) + place * hp : nullptr;
+                acc* out = static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden;
+                elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
+                for (int panel = 0; panel < hid.count(); panel++) {
+                    places<C>(panel * hid.a_panel, hid.vectors_of(panel), true, at);
+                    multiply(hid, panel, int(live), a.data, PAIR * sizeof(elem), row.data, at);
+                    const int blocks = hid.vectors_of(panel) / C::GATES;
+                    for (int64_t j = int64_t(panel) * hid.a_panel / C::GATES * W, stop = j + blocks * W; j < stop; j += W) {
+                        const int lanes = int(least(W, l.hidden - j));
+                        for (int64_t r = 0; r < live; r++) {
+                            acc* state = h + r * hp + j;
+                            const V v = C::forward(row[r] + j * C::SLOTS, load(state), C::HAS_CELL ? c + r * hp + j : nullptr, keep ? keep + r * sums + j * C::SLOTS : nullptr);
+                            store(state, v);
+                            if (cells) store(cells + r * hp + j, load(c + r * hp + j));
+                            store_part(out + r * l.directions * l.hidden + j, v, lanes);
+                            if (r < next) {
+                                Op::store_elems(then + r * hp + j, p.mask ? v * load(mask + r * hp + j) : v);
+                                if (raw) Op::store_elems(then_raw + r * hp + j, v);
+                            }
+                        }
+                    }
+                }
+                sum += live * sums;
+                ready = least(live, next);
+            }
+        }
+        write_state(l, h, d * p.batch + from, n, p.hn);
+        if (C::HAS_CELL) write_state(l, c, d * p.batch + from, n, p.cn);
+    }
+
+    // --- backward ---
+
+    // The gradient of the sums of every row, and of the initial state; the steps in the other order.
+    template <class C>
+    static void backward(const Run& p, int unit, int d, int64_t from, int64_t to) {
+        const Layer& l = *p.layer;
+        const int64_t n = to - from, hp = l.hp, kept = C::SLOTS * hp, sums = C::GATES * hp;
+        const auto hid = backward_panels<Op>(l, l.direction[d].hid_back, l.hidden);
+        Scratch<acc> dh(n * hp), dc(C::HAS_CELL ? n * hp : 1), c0(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), masked(p.mask ? n * hp : 1);
+        Scratch<const char*> a(n);
+        Scratch<acc*> row(n);
+        read_state(l, p.d_hn, d * p.batch + from, n, dh);
+        if (C::HAS_CELL) {
+            read_state(l, p.d_cn, d * p.batch + from, n, dc);
+            read_state(l, p.c0, d * p.batch + from, n, c0);
+        }
+        if (p.mask) read_state(l, p.mask, d * p.batch + from, n, mask);
+        acc* d_bias = static_cast<acc*>(p.d_bias) + int64_t(unit) * 2 * sums;
+        memset(d_bias, 0, 2 * sums * sizeof(acc));
+
+        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };
+        for (int64_t s = p.steps - 1; s >= 0; s--) {
+            const int64_t t = step_of(s), live = most(0, least(n, p.live[t] - from));
+            if (!live) continue;
+            const int64_t place = d * p.rows + p.first[t] + from;
+            const int64_t earlier = s ? most(0, least(n, p.live[step_of(s - 1)] - from)) : 0;  // sequences with a step before this
+            const elem* keep = C::KEEPS_GATES ? static_cast<const elem*>(p.keep) + place * kept : nullptr;
+            const auto* before = static_cast<const elem*>(p.before_raw) + place * hp;
+            const acc* cells = C::HAS_CELL ? static_cast<const acc*>(p.cells) + place * hp : nullptr;
+            const acc* cells_before = C::HAS_CELL && s ? static_cast<const acc*>(p.cells) + (d * p.rows + p.first[step_of(s - 1)] + from) * hp : nullptr;
+            auto* d_sums = static_cast<elem*>(p.d_sums) + place * sums;
+            auto* d_hidden = static_cast<elem*>(p.d_hidden) + place * sums;
+            const int64_t wide = l.directions * l.hidden, at_out = (p.first[t] + from) * wide + d * l.hidden;
+            const acc* d_out = p.d_out ? static_cast<const acc*>(p.d_out) + at_out : nullptr;
+            const acc* out = C::KEEPS_GATES ? nullptr : static_cast<const acc*>(p.out) + at_out;
+            for (int64_t j = 0; j < hp; j += W) {
+                const int lanes = int(least(W, l.hidden - j));
+                V total[C::GATES] = {}, total_hidden[C::GATES] = {};
+                for (int64_t r = 0; r < live; r++) {
+                    V g[C::GATES], gh[C::GATES], v = load(dh + r * hp + j), now{}, earlier_cell{};
+                    if (d_out) v += load_part(d_out + r * wide + j, lanes);
+                    if (C::HAS_CELL) {
+                        now = load(cells + r * hp + j);
+                        earlier_cell = load((r < earlier ? cells_before : c0.data) + r * hp + j);
+                    }
+                    const V h = C::SPLIT ? Op::load_elems(before + r * hp + j) : out ? load_part(out + r * wide + j, lanes) : V{};
+                    store(dh + r * hp + j, C::backward(keep + (keep ? r * kept + j * C::SLOTS : 0), h, now, earlier_cell, v, C::HAS_CELL ? dc + r * hp + j : nullptr, g, gh));
+                    for (int gate = 0; gate < C::GATES; gate++) {
+                        Op::store_elems(d_sums + r * sums + j * C::GATES + gate * W, g[gate]);
+                        total[gate] += g[gate];
+                        if (C::SPLIT) {
+                            Op::store_elems(d_hidden + r * sums + j * C::GATES + gate * W, gh[gate]);
+                            total_hidden[gate] += gh[gate];
+                        }
+                    }
+                }
+                for (int gate = 0; gate < C::GATES; gate++) {
+                    acc* at = d_bias + j * C::GATES + gate * W;
+                    store(at, load(at) + total[gate]);
+                    store(at + sums, load(at + sums) + (C::SPLIT ? total_hidden[gate] : total[gate]));
+                }
+            }
+            acc* target = p.mask ? masked : dh;
+            if (p.mask) memset(masked, 0, live * hp * sizeof(acc));
+            for (int64_t r = 0; r < live; r++) a[r] = reinterpret_cast<const char*>(d_hidden + r * sums), row[r] = target + r * hp;
+            for (int panel = 0; panel < hid.count(); panel++) {
+                int at[MOST_VECTORS];
+                for (int v = 0; v < hid.vectors_of(panel); v++) at[v] = (panel * hid.a_panel + v) * W;
+                multiply(hid, panel, int(live), a.data, PAIR * sizeof(elem), row.data, at);
+            }
+            if (p.mask)
+                for (int64_t i = 0; i < live * hp; i += W) store(dh + i, fma(load(mask + i), load(masked + i), load(dh + i)));
+        }
+        write_state(l, dh, d * p.batch + from, n, p.d_h0);
+        if (C::HAS_CELL) write_state(l, dc, d * p.batch + from, n, p.d_c0);
+    }
+
+    // d_x of rows from..to: both directions' gradients times W_ih.
+    static void input_gradient(const Run& p, int64_t from, int64_t to) {
+        const Layer& l = *p.layer;
+        const int64_t n = to - from, columns = p.in_columns, sums = l.gates * l.hp;
+        Scratch<acc> sum(n * columns);
+        Scratch<const char*> a(n);
+        Scratch<acc*> row(n);
+        memset(sum, 0, n * columns * sizeof(acc));
+        for (int d = 0; d < l.directions; d++) {
+            const auto panels = backward_panels<Op>(l, l.direction[d].in_back, l.input);
+            for (int64_t r = 0; r < n; r++) a[r] = reinterpret_cast<const char*>(static_cast<const elem*>(p.d_sums) + (d * p.rows + from + r) * sums), row[r] = sum + r * columns;
+            for (int panel = 0; panel < panels.count(); panel++) {
+                int at[MOST_VECTORS];
+                for (int v = 0; v < panels.vectors_of(panel); v++) at[v] = (panel * panels.a_panel + v) * W;
+                multiply(panels, panel, int(n), a.data, PAIR * sizeof(elem), row.data, at);
+            }
+        }
+        for (int64_t r = 0; r < n; r++) memcpy(static_cast<acc*>(p.d_x) + (from + r) * l.input, sum + r * columns, l.input * sizeof(acc));
+    }
+
+    // PAIR rows -> their elements side by side: columns from..to of each, zeros past `given`.
+    static void interleave(const elem* const* rows, int64_t from, int64_t to, int64_t given, elem* out) {
+        const int64_t stop = least(to, given);
+        int64_t i = from;
+        if constexpr (PAIR == 1) {
+            if (stop > from) memcpy(out, rows[0] + from, (stop - from) * sizeof(elem));
+            i = most(from, stop);
+        } else {
+            for (; i < stop; i++) {
+                out[(i - from) * 2] = rows[0][i];
+                out[(i - from) * 2 + 1] = rows[1][i];
+            }
+        }
+        if (i < to) memset(out + (i - from) * PAIR, 0, (to - i) * PAIR * sizeof(elem));
+    }
+
+    // d_w [gates * hp, columns] += (gradient of the sums)^T (what was multiplied), over rows from..to of both.
+    static void outer(const Layer& l, const elem* d_sums, const elem* operand, int64_t stride, int64_t given, int64_t columns, int64_t from, int64_t to, acc* d_w) {
+        constexpr int64_t CHUNK = 256;  // rows at a time: with them a panel of the operand is 32 KB
+        const int64_t sums = l.gates * l.hp;
+        Scratch<elem> zero(most(sums, most(stride, columns))), left(CHUNK * sums), right(CHUNK * columns);
+        memset(zero, 0, most(sums, most(stride, columns)) * sizeof(elem));
+        Scratch<const char*> a(sums);
+        Scratch<acc*> row(sums);
+        for (int64_t i = 0; i < sums; i++) a[i] = reinterpret_cast<const char*>(left + i * PAIR), row[i] = d_w + i * columns;
+        for (int64_t at_row = from; at_row < to; at_row += CHUNK) {
+            const int64_t count = least(CHUNK, to - at_row);
+            const Panels<Op> panels{right, (count + PAIR - 1) / PAIR, int(columns / W), MOST_VECTORS};
+            for (int64_t i = 0; i < count; i += PAIR) {
+                const elem* grads[PAIR];
+                const elem* values[PAIR];
+                for (int k = 0; k < PAIR; k++) {
+                    grads[k] = i + k < count ? d_sums + (at_row + i + k) * sums : zero;
+                    values[k] = i + k < count ? operand + (at_row + i + k) * stride : zero;
+                }
+                interleave(grads, 0, sums, sums, left + i * sums);
+                for (int panel = 0; panel < panels.count(); panel++) {
+                    const int64_t first = int64_t(panel) * panels.a_panel * W, wide = panels.vectors_of(panel) * W;
+                    interleave(values, first, first + wide, given, const_cast<elem*>(panels.at(panel)) + i / PAIR * wide * PAIR);
+                }
+            }
+            for (int panel = 0; panel < panels.count(); panel++) {
+                int at[MOST_VECTORS];
+                for (int v = 0; v < panels.vectors_of(panel); v++) at[v] = (panel * panels.a_panel + v) * W;
+                multiply(panels, panel, int(sums), a.data, sums * PAIR * sizeof(elem), row.data, at);
+            }
+        }
+    }
+
+    static void weight_gradient(const Run& p, int range, int d, int64_t from, int64_t to) {
+        const Layer& l = *p.layer;
+        const int64_t sums = l.gates * l.hp, part = (range * l.directions + d) * sums, rows = d * p.rows;
+        acc* d_ih = static_cast<acc*>(p.d_w_ih) + part * p.in_columns;
+        acc* d_hh = static_cast<acc*>(p.d_w_hh) + part * l.hp;
+        memset(d_ih, 0, sums * p.in_columns * sizeof(acc));
+        memset(d_hh, 0, sums * l.hp * sizeof(acc));
+        outer(l, static_cast<const elem*>(p.d_sums) + rows * sums, static_cast<const elem*>(p.x), l.ip, l.input, p.in_columns, from, to, d_ih);
+        outer(l, static_cast<const elem*>(p.d_hidden) + rows * sums, static_cast<const elem*>(p.before) + rows * l.hp, l.hp, l.hp, l.hp, from, to, d_hh);
+    }
+
+    static void collect(const Run& p, int d, const int* units, int unit_count, const Gradients& to) {
+        const Layer& l = *p.layer;
+        const int64_t sums = l.gates * l.hp;
+        for (int64_t unit = 0; unit < l.hidden; unit++)
+            for (int gate = 0; gate < l.gates; gate++) {
+                const int64_t inside = (unit / W * l.gates + gate) * W + unit % W, outside = gate * l.hidden + unit;
+                const auto add = [&](const void* parts, int64_t columns, int64_t wanted, void* into) {
+                    if (!into) return;
+                    acc* line = static_cast<acc*>(into) + outside * wanted;
+                    for (int range = 0; range < p.ranges; range++) {
+                        const acc* part = static_cast<const acc*>(parts) + ((range * l.directions + d) * sums + inside) * columns;
+                        for (int64_t i = 0; i < wanted; i++) line[i] = range ? line[i] + part[i] : part[i];
+                    }
+                };
+                add(p.d_w_ih, p.in_columns, l.input, to.w_ih);
+                add(p.d_w_hh, l.hp, l.hidden, to.w_hh);
+                for (int side = 0; side < 2; side++) {
+                    auto* bias = static_cast<acc*>(side ? to.b_hh : to.b_ih);
+                    if (!bias) continue;
+                    acc total = 0;
+                    for (int u = 0; u < unit_count; u++) total += static_cast<const acc*>(p.d_bias)[(int64_t(units[u]) * 2 + side) * sums + inside];
+                    bias[outside] = total;
+                }
+            }
+    }
+
+    static void forward_any(const Run& p, int d, int64_t from, int64_t to) {
+        switch (p.layer->cell) {
+            case Cell::lstm: return forward<Lstm<Op>>(p, d, from, to);
+            case Cell::gru: return forward<Gru<Op>>(p, d, from, to);
+            case Cell::rnn_tanh: return forward<Rnn<Op, false>>(p, d, from, to);
+            case Cell::rnn_relu: return forward<Rnn<Op, true>>(p, d, from, to);
+        }
+    }
+    static void backward_any(const Run& p, int unit, int d, int64_t from, int64_t to) {
+        switch (p.layer->cell) {
+            case Cell::lstm: return backward<Lstm<Op>>(p, unit, d, from, to);
+            case Cell::gru: return backward<Gru<Op>>(p, unit, d, from, to);
+            case Cell::rnn_tanh: return backward<Rnn<Op, false>>(p, unit, d, from, to);
+            case Cell::rnn_relu: return backward<Rnn<Op, true>>(p, unit, d, from, to);
+        }
+    }
+
+    static constexpr Kernels kernels = {W, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
+};
+
+template <Vec<float> (*F)(Vec<float>)>
+void over(const float* x, float* y, int64_t count) {
+    for (int64_t i = 0; i < count; i += width<float>) {
+        const int n = int(least(width<float>, count - i));
+        store_part(y + i, F(load_part(x + i, n)), n);
+    }
+}
+
+#define TENOR_STRING(x) #x
+#define TENOR_NAME(x) TENOR_STRING(x)
+
+}  // namespace
+
+extern const Isa isa;
+const Isa isa = {TENOR_NAME(TENOR_ISA), {&Sequence<F32>::kernels, &Sequence<BF16>::kernels, &Sequence<F64>::kernels}, {over<tanh>, over<sigmoid>}};
+
+}  // namespace tenor::TENOR_ISA

@@ -1,0 +1,179 @@
+// Vectors of the accumulator type, as wide as the instruction set this file is compiled for.
+//
+// GCC's and Clang's vector extension gives + - * / and comparisons on any target (x86, AArch64). Only what it cannot say is
+// written per instruction set: fused multiply-add, and the bfloat16 dot product. The file is compiled once per
+// instruction set in a namespace of its own (TENOR_ISA), with -ffp-contract=off: a sum is fused where `fma` stands, so a
+// row gives the same bits in whatever tile it is computed.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace tenor::TENOR_ISA {
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+
+using bf16 = uint16_t;
+
+template <class T>
+struct Vector {
+    static constexpr int W = BYTES / sizeof(T);
+    typedef T V __attribute__((vector_size(BYTES)));
+};
+
+template <class T>
+using Vec = typename Vector<T>::V;
+template <class T>
+constexpr int width = Vector<T>::W;
+
+typedef uint32_t Words __attribute__((vector_size(BYTES)));      // as many as floats
+typedef uint16_t Halves __attribute__((vector_size(BYTES / 2)));  // as many as floats
+
+template <class T>
+inline Vec<T> load(const T* p) {
+    Vec<T> v;
+    memcpy(&v, p, BYTES);
+    return v;
+}
+template <class T>
+inline void store(T* p, Vec<T> v) {
+    memcpy(p, &v, BYTES);
+}
+// The first n lanes; the others are 0, or stay unwritten.
+template <class T>
+inline Vec<T> load_part(const T* p, int n) {
+    if (n >= width<T>) return load(p);
+    T lanes[width<T>] = {};
+    memcpy(lanes, p, n * sizeof(T));
+    return load(lanes);
+}
+template <class T>
+inline void store_part(T* p, Vec<T> v, int n) {
+    if (n >= width<T>) return store(p, v);
+    memcpy(p, &v, n * sizeof(T));
+}
+template <class T>
+inline Vec<T> broadcast(T x) {
+    return x - Vec<T>{};  // x - 0 and not x + 0: -0 stays -0
+}
+
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if defined(__AVX512F__)
+    return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+    return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+    return a * b + c;
+#endif
+}
+
+// bfloat16 is the upper half of a float.
+inline Vec<float> widen(Halves h) { return (Vec<float>)(__builtin_convertvector(h, Words) << 16); }
+
+// Round to nearest, ties to even, as torch does; NaN stays NaN.
+inline Halves narrow(Vec<float> v) {
+#if defined(__AVX512BF16__)
+    return (Halves)_mm512_cvtneps_pbh((__m512)v);
+#else
+    Words bits = (Words)v;
+    Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    Words nan = (bits >> 16) | 0x40u;
+    return __builtin_convertvector(v == v ? rounded : nan, Halves);
+#endif
+}
+
+// What the products read (operands), what sums are kept in, and how the two meet.
+struct F32 {
+    using elem = float;
+    using acc = float;
+    using V = Vec<float>;
+    static constexpr int PAIR = 1;  // operands that one multiply takes along k
+    static V load_elems(const elem* p) { return load(p); }
+    static void store_elems(elem* p, V v) { store(p, v); }
+    using Left = V;
+    static Left left(const char* p) {
+        float x;
+        memcpy(&x, p, 4);
+        return broadcast(x);
+    }
+    static V dot(V sum, Left a, const elem* b) { return fma(a, load(b), sum); }
+};
+
+struct F64 {
+    using elem = double;
+    using acc = double;
+    using V = Vec<double>;
+    static constexpr int PAIR = 1;
+    static V load_elems(const elem* p) { return load(p); }
+    static void store_elems(elem* p, V v) { store(p, v); }
+    using Left = V;
+    static Left left(const char* p) {
+        double x;
+        memcpy(&x, p, 8);
+        return broadcast(x);
+    }
+    static V dot(V sum, Left a, const elem* b) { return fma(a, load(b), sum); }
+};
+
+struct BF16 {
+    using elem = bf16;
+    using acc = float;
+    using V = Vec<float>;
+    static constexpr int PAIR = 2;
+    static V load_elems(const elem* p) {
+        Halves h;
+        memcpy(&h, p, sizeof h);
+        return widen(h);
+    }
+    static void store_elems(elem* p, V v) {
+        Halves h = narrow(v);
+        memcpy(p, &h, sizeof h);
+    }
+#if defined(__AVX512BF16__)
+    using Left = __m512i;
+    static Left left(const char* p) {
+        int32_t x;
+        memcpy(&x, p, 4);
+        return _mm512_set1_epi32(x);
+    }
+    static V dot(V sum, Left a, const elem* b) {
+        return (V)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)_mm512_loadu_si512(b));
+    }
+#else
+    struct Left {
+        V low, high;
+    };
+    static Left left(const char* p) {
+        uint32_t x;
+        memcpy(&x, p, 4);
+        Words pair = x - Words{};
+        return {(V)(pair << 16), (V)(pair & 0xffff0000u)};
+    }
+    static V dot(V sum, const Left& a, const elem* b) {
+        Words pairs;
+        memcpy(&pairs, b, BYTES);
+        sum = fma(a.low, (V)(pairs << 16), sum);
+        return fma(a.high, (V)(pairs & 0xffff0000u), sum);
+    }
+#endif
+};
+
+}  // namespace tenor::TENOR_ISA

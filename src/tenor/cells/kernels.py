@@ -1,0 +1,127 @@
+"""Which kernel runs a layer, and why: the engine of csrc/ (native), torch's own, or the reference.
+
+The environment's TENOR_KERNEL forces one of them; what it asks for and cannot have is an error, never another kernel.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tenor.cells import reference, via_torch
+from tenor.errors import TenorError, nearest
+
+WISHES = ("auto", "torch", "native", "reference")
+LABELS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN (tanh)", "rnn_relu": "RNN (relu)"}
+Run = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+
+
+class Kernel(NamedTuple):
+    """What runs: its name (of WISHES), its function (the contract is in reference.py), and a sentence that says why it."""
+
+    name: str
+    run: Run
+    why: str
+
+
+class Shapes(NamedTuple):
+    """Hidden sizes and batches (rows) over which a measurement holds."""
+
+    hidden: range
+    batch: range
+
+
+SLOWER: dict[tuple[str, torch.dtype, str], tuple[Shapes, ...]] = {}
+"""Where the native kernel was measured slower than torch's: (cell, compute, instruction set) -> shapes.
+
+Empty until measured. Each entry names the run that it comes from, e.g.
+    ("lstm", torch.float32, "portable"): (Shapes(range(513, 1025), range(64, 257)),),  # benchmarks/results/...json
+"""
+
+
+def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: torch.device, *, masked: bool = False, projected: bool = False) -> Kernel:
+    """The kernel for a layer.
+
+    Args:
+        cell: a key of LABELS.
+        hidden, batch: units a direction; rows.
+        compute: format of the matrix products.
+        device: where the rows are.
+        masked: the layer has recurrent dropout in this pass.
+        projected: the layer has proj_size.
+
+    Raises:
+        TenorError: TENOR_KERNEL has an unknown value, or forces a kernel that cannot run this; no kernel has the format.
+    """
+    wish = os.environ.get("TENOR_KERNEL") or "auto"
+    if wish not in WISHES:
+        raise TenorError(f"TENOR_KERNEL must be one of {', '.join(WISHES)}, not {wish!r}{nearest(wish, WISHES)}")
+    if device.type == "cpu" and compute not in (torch.float32, torch.bfloat16, torch.float64):
+        raise TenorError(f"On a CPU the products can be float32, bfloat16 or float64, not {short(compute)}. Set compute to one of these, or move the layer to a GPU.")
+    torch_lacks = "torch's kernels have no recurrent dropout" if masked else ""
+    native_lacks = _native_lacks(device, projected)
+    if wish != "auto":
+        lacks = {"torch": torch_lacks, "native": native_lacks}.get(wish, "")
+        if lacks:
+            raise TenorError(f"TENOR_KERNEL={wish} cannot run this {LABELS[cell]}: {lacks}. Unset TENOR_KERNEL, or set it to auto.")
+        return _kernel(wish, cell, compute, device, projected, f"TENOR_KERNEL={wish} asks for it")
+    if native_lacks:
+        if torch_lacks:
+            return _kernel("reference", cell, compute, device, projected, f"{torch_lacks}, and {native_lacks}")
+        return _kernel("torch", cell, compute, device, projected, native_lacks)
+    slower = any(hidden in s.hidden and batch in s.batch for s in SLOWER.get((cell, compute, native_module().isa()), ()))
+    if slower and not torch_lacks:
+        return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {hidden} units and {batch} rows")
+    return _kernel("native", cell, compute, device, projected, "the engine is built, and not measured slower here")
+
+
+def _kernel(name: str, cell: str, compute: torch.dtype, device: torch.device, projected: bool, reason: str) -> Kernel:
+    if name == "native":
+        run, details = native_module().run, native_module().isa()
+    elif name == "torch":
+        run, details = via_torch.run, via_torch.how(cell, compute, device, projected)
+    else:
+        run, details = reference.run, "a step at a time in plain torch, slow"
+    return Kernel(name, run, f"{name} {LABELS[cell]}, {details}, {short(compute)}: {reason}")
+
+
+def _native_lacks(device: torch.device, projected: bool) -> str:
+    """Why the native kernel cannot run this; empty if it can."""
+    if device.type != "cpu":
+        return "the device is a GPU, and the native kernel is for CPUs"
+    if projected:
+        return "the native kernel has no proj_size"
+    native = native_module()
+    return "" if native.available() else f"the native kernel is not there ({native.why_not()})"
+
+
+class _Absent(ModuleType):
+    """Stands in for tenor.cells.native where the engine is not built."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("tenor.cells.native")
+        self.why_not = lambda: reason
+        self.available = lambda: False
+
+
+@cache
+def native_module() -> ModuleType:
+    """tenor.cells.native, or what stands in for it: the one place where its absence is no error."""
+    try:
+        return importlib.import_module("tenor.cells.native")
+    except ModuleNotFoundError as error:
+        if error.name not in ("tenor.cells.native", "tenor.cells._engine"):
+            raise
+        return _Absent("the C++ engine is not built; install a C++ compiler and install Tenor again")
+
+
+def short(dtype: torch.dtype) -> str:
+    """torch.float32 -> float32"""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,157 @@
+"""The C++ engine (csrc/) as a differentiable torch function on packed rows.
+
+Everything that the engine is told by address is checked here: shape, type, device and layout.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tenor.errors import TenorError
+
+try:
+    from tenor.cells import _engine
+except ImportError as error:  # installed without a compiler
+    _engine = None  # type: ignore[assignment]
+    _WHY_NOT = f"the C++ engine is not built ({error})"
+else:
+    _WHY_NOT = ""
+
+Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+_ACCUMULATOR = {torch.float32: torch.float32, torch.bfloat16: torch.float32, torch.float64: torch.float64}
+
+
+def available() -> bool:
+    return _engine is not None
+
+
+def why_not() -> str:
+    """Why the engine is absent; empty where it is there."""
+    return _WHY_NOT
+
+
+def isas() -> list[str]:
+    """The instruction sets that this CPU has, best first."""
+    return list(_engine.instruction_sets()) if available() else []
+
+
+def isa() -> str:
+    """The instruction set in use: the best, or TENOR_ISA's."""
+    wish = os.environ.get("TENOR_ISA", "")
+    there = isas()
+    if wish and wish not in there:
+        raise TenorError(f"TENOR_ISA names an instruction set of this CPU: {', '.join(there)}; got {wish!r}.")
+    return wish or there[0]
+
+
+class _Plan(NamedTuple):
+    """What does not change between forward and backward, and is no tensor to differentiate."""
+
+    cell: str
+    batch_sizes: Tensor
+    compute: torch.dtype
+    directions: int
+    keep: bool
+
+
+def run(
+    cell: str,
+    x: Tensor,
+    batch_sizes: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    weights: Sequence[Weights],
+    compute: torch.dtype,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One layer, all its directions, over packed rows.
+
+    Args:
+        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        x: [N, I] packed rows, time-major, lengths descending.
+        batch_sizes: [T] int64 on the CPU, descending, none above B; rows beyond batch_sizes[0] have length 0.
+        h0, c0: [D, B, H]; c0 for the LSTM only.
+        weights: a direction each: w_ih [G*H, I], w_hh [G*H, H], b_ih and b_hh [G*H] or None; torch's gate order.
+        compute: format of the matrix products; bfloat16 accumulates and keeps states in float32.
+        mask: [D, B, H], what the recurrent product reads is h * mask.
+
+    Returns:
+        out [N, D*H] in x's format, h_n [D, B, H], c_n [D, B, H] or None.
+    """
+    accumulator = _ACCUMULATOR[compute]
+    given = [x, h0, c0, mask, *(w for direction in weights for w in direction)]
+    cast = [None if t is None else t.to(accumulator).contiguous() for t in given]
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+    plan = _Plan(cell, batch_sizes.contiguous(), compute, len(weights), keep)
+    out, h_n, c_n = _Native.apply(plan, *cast)  # type: ignore[no-untyped-call]
+    return out.to(x.dtype), h_n.to(h0.dtype), None if c0 is None else c_n.to(c0.dtype)
+
+
+def _check(plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, weights: Sequence[Tensor | None]) -> tuple[int, int]:
+    """-> input and hidden size. An address of anything else than these shapes must never reach the engine."""
+    gates = {"lstm": 4, "gru": 3}.get(plan.cell, 1)
+    (rows, size), (directions, batch, hidden) = x.shape, h0.shape
+    sizes = plan.batch_sizes
+    wanted: list[tuple[str, Tensor | None, tuple[int, ...]]] = [("h0", h0, (plan.directions, batch, hidden)), ("c0", c0, (plan.directions, batch, hidden))]
+    wanted.append(("mask", mask, (plan.directions, batch, hidden)))
+    shapes = ((gates * hidden, size), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,))
+    wanted += [(f"weight {i}", w, shapes[i % 4]) for i, w in enumerate(weights)]
+    for name, tensor, shape in wanted:
+        if tensor is not None and (tensor.shape != shape or tensor.dtype != x.dtype or tensor.device.type != "cpu" or not tensor.is_contiguous()):
+            raise TenorError(f"The native kernels need {name} as {list(shape)} {x.dtype} on the CPU; got {list(tensor.shape)} {tensor.dtype} on {tensor.device}.")
+    if (c0 is None) == (plan.cell == "lstm") or directions not in (1, 2) or hidden < 1 or size < 1 or x.device.type != "cpu":
+        raise TenorError(f"The native kernels run {plan.cell} on the CPU with 1 or 2 directions, sizes of at least 1, and c0 for lstm alone; got x {list(x.shape)}, h0 {list(h0.shape)}.")
+    if sizes.dtype != torch.int64 or sizes.dim() != 1 or sizes.device.type != "cpu":
+        raise TenorError(f"batch_sizes is [T] int64 on the CPU; got {list(sizes.shape)} {sizes.dtype} on {sizes.device}.")
+    if len(sizes) and (int(sizes[0]) > batch or int(sizes[-1]) < 1 or bool((sizes[1:] > sizes[:-1]).any())):
+        raise TenorError(f"batch_sizes must descend from at most {batch} (the batch of h0) to at least 1; got {sizes.tolist()}.")
+    if int(sizes.sum()) != rows:
+        raise TenorError(f"batch_sizes must add up to the {rows} rows of x; got {int(sizes.sum())}.")
+    return size, hidden
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _fours(tensors: Sequence[Tensor | None]) -> list[tuple[int, ...]]:
+    return [tuple(map(_address, tensors[i : i + 4])) for i in range(0, len(tensors), 4)]
+
+
+class _Native(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, *weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        size, hidden = _check(plan, x, h0, c0, mask, weights)
+        layer = _engine.Layer(isa(), getattr(_engine.Cell, plan.cell), getattr(_engine.Type, str(plan.compute).removeprefix("torch.")), size, hidden, _fours(weights))
+        out = x.new_empty(len(x), plan.directions * hidden)
+        h_n, c_n = torch.empty_like(h0), torch.empty_like(h0) if c0 is not None else x.new_empty(0)
+        at = tuple(map(_address, (x, h0, c0, mask, out, h_n, c_n)))
+        call = layer.forward(plan.batch_sizes.data_ptr(), len(plan.batch_sizes), h0.shape[1], at, plan.keep, torch.get_num_threads())
+        ctx.save_for_backward(x, h0, c0, mask, out if plan.cell.startswith("rnn") else None, *weights)  # the RNN's derivative is one of its output
+        ctx.plan, ctx.layer, ctx.call = plan, layer, call
+        if c0 is None:
+            ctx.mark_non_differentiable(c_n)
+        ctx.set_materialize_grads(False)
+        return out, h_n, c_n
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, d_out: Tensor | None, d_h: Tensor | None, d_c: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, h0, c0, mask, out, *weights = ctx.saved_tensors
+        wanted = ctx.needs_input_grad  # plan, x, h0, c0, mask, weights
+        d_out, d_h, d_c = (None if d is None else d.contiguous() for d in (d_out, d_h, d_c if c0 is not None else None))
+        d_x = torch.empty_like(x) if wanted[1] else None
+        d_h0 = torch.empty_like(h0) if wanted[2] else None
+        d_c0 = torch.empty_like(c0) if wanted[3] else None
+        d_weights = [torch.empty_like(w) if w is not None and want else None for w, want in zip(weights, wanted[5:], strict=True)]
+        at = (*map(_address, (x, h0, c0, mask, out)), 0, 0)
+        gradients = tuple(map(_address, (d_out, d_h, d_c, d_x, d_h0, d_c0)))
+        fours = _fours(d_weights) if any(w is not None for w in d_weights) else []
+        ctx.layer.backward(ctx.call, at, _fours(weights), gradients, fours, torch.get_num_threads())
+        return None, d_x, d_h0, d_c0, None, *d_weights

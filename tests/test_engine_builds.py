@@ -1,0 +1,70 @@
+"""Other builds of the engine: under sanitizers its tests pass; with a mistake in it they fail."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tenor.cells import native
+
+ROOT = Path(__file__).parent.parent
+pytestmark = [
+    pytest.mark.skipif(not native.available(), reason=native.why_not()),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="building the engine needs g++"),
+    pytest.mark.skipif("TENOR_TEST_ENGINE" in os.environ, reason="this is such a build"),
+]
+
+
+def build(source: Path, folder: Path, *options: str) -> Path:
+    """Configure (the first time) and compile; -> the extension."""
+    tools = Path(sys.executable).parent
+    nanobind = subprocess.run([sys.executable, "-m", "nanobind", "--cmake_dir"], capture_output=True, text=True, check=True).stdout.strip()
+    path = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}  # cmake and ninja of the development install
+    configure = ["cmake", "-G", "Ninja", "-S", source, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}", f"-Dnanobind_DIR={nanobind}", *options]
+    for command in ([] if (folder / "build.ninja").exists() else [configure]) + [["cmake", "--build", folder]]:
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=os.environ | path, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return next(folder.glob("_engine*.so"))
+
+
+def kernel_tests(engine: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(ROOT / "tests" / "test_native.py"), *options]
+    environment = os.environ | {"TENOR_TEST_ENGINE": str(engine)} | environment
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=900, check=False)
+
+
+def test_no_access_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
+    engine = build(ROOT, tmp_path, "-DTENOR_SANITIZE=ON")
+    libraries = [subprocess.run(["g++", f"-print-file-name={n}"], capture_output=True, text=True, check=True).stdout.strip() for n in ("libasan.so", "libubsan.so", "libstdc++.so")]
+    # Python and torch keep memory until they end, which is no leak of the engine's.
+    done = kernel_tests(engine, LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS="detect_leaks=0")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+MISTAKES = {
+    "two gates of the LSTM swapped": ("cells.h", "g = tanh(load(pre + 2 * W)), o = sigmoid(load(pre + 3 * W))", "g = tanh(load(pre + 3 * W)), o = sigmoid(load(pre + 2 * W))"),
+    "two gates of the GRU's gradient swapped": ("cells.h", "d[1] = d_hidden[1] = dh * (h_before - n)", "d[1] = d_hidden[1] = dh * (n - h_before)"),
+    "the second direction runs forwards": ("sequence.cpp", "const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };\n        const auto live_at", "const auto step_of = [&](int64_t s) { return s; };\n        const auto live_at"),
+    "lengths dropped": ("sequence.cpp", "for (int64_t r = ready; r < live; r++)  // those that begin here", "for (int64_t r = ready; r < (i ? 0 : live); r++)"),
+    "the first state has no gradient": ("sequence.cpp", "write_state(l, dh, d * p.batch + from, n, p.d_h0);", "write_state(l, dc, d * p.batch + from, n, p.d_h0);"),
+}
+
+
+def test_mistakes_are_found(tmp_path):
+    source, folder = tmp_path / "source", tmp_path / "build"
+    shutil.copytree(ROOT / "csrc", source / "csrc")
+    shutil.copy(ROOT / "CMakeLists.txt", source)
+    fast = ["-DTENOR_PORTABLE=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O1"]
+    right = kernel_tests(build(source, folder, *fast), "-k", "specification or finite")
+    assert right.returncode == 0, right.stdout[-3000:]
+    for mistake, (name, before, after) in MISTAKES.items():
+        file = source / "csrc" / name
+        text = file.read_text()
+        assert text.count(before) == 1, mistake
+        file.write_text(text.replace(before, after))
+        found = kernel_tests(build(source, folder), "-k", "specification or finite")
+        assert found.returncode == 1, f"{mistake}: {found.stdout[-2000:]}"
+        file.write_text(text)
