@@ -1,5 +1,5 @@
-// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py is the only caller, and checks
-// shape, type, device and layout of every one.
+// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py and passes.py are the only callers,
+// and check shape, type, device and layout of every one.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>

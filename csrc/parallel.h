@@ -1,6 +1,8 @@
 // Tasks on threads. Not for the kernels' files: see kernels.h.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -14,8 +16,12 @@ namespace tenor {
 
 using Task = std::function<void()>;
 
-// Run the tasks, in order, on so many threads. Threads are started for the call and joined: tens of microseconds, against
-// milliseconds of work, and there is no pool that a fork could break or that spins between calls.
+// The process that loaded the engine. OpenMP's threads do not survive a fork (GNU's waits for them for ever), so a child
+// starts its own.
+inline const pid_t LOADED_IN = getpid();
+
+// Run the tasks, in order, on so many threads. They are OpenMP's: torch's pool, if it is the same library, whose threads spin
+// for a while after every torch operation, and would take the cores from any others.
 inline void run_all(const std::vector<Task>& tasks, int threads) {
     std::atomic<size_t> next{0};
     std::atomic<bool> failed{false};
@@ -26,14 +32,29 @@ inline void run_all(const std::vector<Task>& tasks, int threads) {
                 failed = true;
             }
     };
-    std::vector<std::thread> others;
-    for (size_t i = 1; i < std::min(tasks.size(), size_t(std::max(threads, 1))); i++) try {
-            others.emplace_back(work);
-        } catch (const std::system_error&) {
-            break;  // no more threads to be had: those there are do it all
-        }
-    work();
-    for (auto& thread : others) thread.join();
+    const int wanted = int(std::min(tasks.size(), size_t(std::max(threads, 1))));
+#if defined(_OPENMP)
+    const bool pool = getpid() == LOADED_IN;
+#else
+    const bool pool = false;
+#endif
+    if (wanted <= 1)
+        work();
+    else if (pool) {
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(wanted)
+        work();
+#endif
+    } else {
+        std::vector<std::thread> others;
+        for (int i = 1; i < wanted; i++) try {
+                others.emplace_back(work);
+            } catch (const std::system_error&) {
+                break;  // no more threads to be had: those there are do it all
+            }
+        work();
+        for (auto& thread : others) thread.join();
+    }
     if (failed) throw std::bad_alloc();
 }
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tenor.cells import GRU, LSTM, RNN
-from tenor.cells.kernels import native_module
+from tenor.cells import GRU, LSTM, RNN, native
 
 OURS = {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}
 TORCHS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn_tanh": nn.RNN, "rnn_relu": nn.RNN}
@@ -26,8 +25,8 @@ PATHS = ["reference", "torch", "native"]
 @contextmanager
 def forced(path: str) -> Iterator[None]:
     """TENOR_KERNEL=path; a test of the native path is skipped where the engine is not built."""
-    if path == "native" and not native_module().available():
-        pytest.skip(native_module().why_not())
+    if path == "native" and not native.available():
+        pytest.skip(native.why_not())
     before = os.environ.get("TENOR_KERNEL")
     os.environ["TENOR_KERNEL"] = path
     try:

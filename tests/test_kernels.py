@@ -15,13 +15,13 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 def built(monkeypatch):
     """A stand-in for the engine."""
     engine = SimpleNamespace(available=lambda: True, why_not=lambda: "", isa=lambda: "avx512_bf16", run=lambda *_: "native ran")
-    monkeypatch.setattr(kernels, "native_module", lambda: engine)
+    monkeypatch.setattr(kernels, "native", engine)
     return engine
 
 
 @pytest.fixture
 def absent(monkeypatch):
-    monkeypatch.setattr(kernels, "native_module", lambda: SimpleNamespace(available=lambda: False, why_not=lambda: "no compiler was found"))
+    monkeypatch.setattr(kernels, "native", SimpleNamespace(available=lambda: False, why_not=lambda: "no compiler was found"))
 
 
 @pytest.fixture(autouse=True)

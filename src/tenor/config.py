@@ -52,6 +52,7 @@ class TrainConfig:
     adam_epsilon: float = 1e-8
     vectors: bool = False  # start the embedding from word vectors of the training texts (training/vectors.py)
     embedding_rate: float = 1.0  # the embedding's learning rate as a share of the others'
+    lazy_embedding: bool = True  # Adam moves the words of the batch only (torch.optim.SparseAdam's rule), not all by their momentum
     weight_decay: float = 0.0
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0

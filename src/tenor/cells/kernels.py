@@ -5,17 +5,14 @@ The environment's TENOR_KERNEL forces one of them; what it asks for and cannot h
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
-from functools import cache
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tenor.cells import reference, via_torch
+from tenor.cells import native, reference, via_torch
 from tenor.errors import TenorError, nearest
 
 WISHES = ("auto", "torch", "native", "reference")
@@ -76,7 +73,7 @@ def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: tor
         if torch_lacks:
             return _kernel("reference", cell, compute, device, projected, f"{torch_lacks}, and {native_lacks}")
         return _kernel("torch", cell, compute, device, projected, native_lacks)
-    slower = any(hidden in s.hidden and batch in s.batch for s in SLOWER.get((cell, compute, native_module().isa()), ()))
+    slower = any(hidden in s.hidden and batch in s.batch for s in SLOWER.get((cell, compute, native.isa()), ()))
     if slower and not torch_lacks:
         return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {hidden} units and {batch} rows")
     return _kernel("native", cell, compute, device, projected, "the engine is built, and not measured slower here")
@@ -84,7 +81,7 @@ def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: tor
 
 def _kernel(name: str, cell: str, compute: torch.dtype, device: torch.device, projected: bool, reason: str) -> Kernel:
     if name == "native":
-        run, details = native_module().run, native_module().isa()
+        run, details = native.run, native.isa()
     elif name == "torch":
         run, details = via_torch.run, via_torch.how(cell, compute, device, projected)
     else:
@@ -98,28 +95,7 @@ def _native_lacks(device: torch.device, projected: bool) -> str:
         return "the device is a GPU, and the native kernel is for CPUs"
     if projected:
         return "the native kernel has no proj_size"
-    native = native_module()
     return "" if native.available() else f"the native kernel is not there ({native.why_not()})"
-
-
-class _Absent(ModuleType):
-    """Stands in for tenor.cells.native where the engine is not built."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("tenor.cells.native")
-        self.why_not = lambda: reason
-        self.available = lambda: False
-
-
-@cache
-def native_module() -> ModuleType:
-    """tenor.cells.native, or what stands in for it: the one place where its absence is no error."""
-    try:
-        return importlib.import_module("tenor.cells.native")
-    except ModuleNotFoundError as error:
-        if error.name not in ("tenor.cells.native", "tenor.cells._engine"):
-            raise
-        return _Absent("the C++ engine is not built; install a C++ compiler and install Tenor again")
 
 
 def short(dtype: torch.dtype) -> str:

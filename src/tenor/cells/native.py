@@ -19,7 +19,7 @@ try:
     from tenor.cells import _engine
 except ImportError as error:  # installed without a compiler
     _engine = None  # type: ignore[assignment]
-    _WHY_NOT = f"the C++ engine is not built ({error})"
+    _WHY_NOT = f"the C++ engine is not built ({error}); install a C++ compiler, and Tenor again"
 else:
     _WHY_NOT = ""
 
@@ -34,6 +34,11 @@ def available() -> bool:
 def why_not() -> str:
     """Why the engine is absent; empty where it is there."""
     return _WHY_NOT
+
+
+def engine() -> Any:
+    """The extension; its functions take addresses and check nothing."""
+    return _engine
 
 
 def isas() -> list[str]:
@@ -141,7 +146,7 @@ class _Native(torch.autograd.Function):
         return out, h_n, c_n
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_out: Tensor | None, d_h: Tensor | None, d_c: Tensor | None) -> tuple[Tensor | None, ...]:
         x, h0, c0, mask, out, *weights = ctx.saved_tensors
         wanted = ctx.needs_input_grad  # plan, x, h0, c0, mask, weights

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells.layers import GRU, LSTM, RNN
-from tenor.cells.places import Places, places_of
+from tenor.cells.passes import embed, max_mean
 from tenor.config import ModelConfig
 
 _CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
@@ -34,30 +32,23 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: PackedSequence) -> Tensor:
         """tokens: data [N] ids -> [B, features]"""
-        places = places_of(tokens.batch_sizes)
-        x = self.embedding(tokens.data)  # [N, E]
+        sizes = tokens.batch_sizes
+        words = features = None
         if self.training:
-            x = x * self._dropped(len(x), 1, self.config.word_dropout)  # whole words
+            words = self._dropped(len(tokens.data), share=self.config.word_dropout)  # whole words
             # The same features for all words of a text (Gal and Ghahramani 2016, arXiv 1512.05287v5).
-            x = x * self._dropped(places.batch, x.shape[1], self.config.embedding_dropout)[places.rows]
-        out, hx = self.recurrent(PackedSequence(x, tokens.batch_sizes))
+            features = self._dropped(int(sizes[0]), self.config.embedding, share=self.config.embedding_dropout)
+        x = embed(self.embedding.weight, tokens.data, sizes, words, features)  # [N, E]
+        out, hx = self.recurrent(PackedSequence(x, sizes))
         if self.config.pooling == "last":
             finals = hx[0] if isinstance(hx, tuple) else hx  # [L*D, B, H]
             directions = 2 if self.config.bidirectional else 1
             return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
-        return max_mean(places.pad(out.data), places)
+        return max_mean(out.data, sizes)
 
-    def _dropped(self, rows: int, columns: int, share: float) -> Tensor:
-        """[rows, columns] of 0, or 1 / (1 - share)."""
-        return nn.functional.dropout(torch.ones(rows, columns, device=self.embedding.weight.device), share)
-
-
-def max_mean(padded: Tensor, places: Places) -> Tensor:
-    """[T, B, F] -> [B, 2F]: greatest and mean value of each feature over a row's own tokens."""
-    live = places.live.to(padded.device)[:, :, None]
-    most = padded.masked_fill(~live, -math.inf).amax(0)
-    mean = (padded * live).sum(0) / places.lengths.to(padded.device)[:, None]
-    return torch.cat((most, mean), 1)
+    def _dropped(self, *shape: int, share: float) -> Tensor | None:
+        """0, or 1 / (1 - share); None where nothing is dropped."""
+        return nn.functional.dropout(torch.ones(*shape, device=self.embedding.weight.device), share) if share else None
 
 
 def keras_init(encoder: Encoder) -> None:

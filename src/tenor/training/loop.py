@@ -18,6 +18,7 @@ from tenor.config import TrainConfig
 from tenor.errors import TenorError
 from tenor.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from tenor.training.events import Events, State
+from tenor.training.optimiser import clip, make_optimiser
 
 CHECKPOINT, HISTORY = "checkpoint.safetensors", "history.jsonl"  # in the folder of a run
 SECONDS_BETWEEN_CHECKPOINTS = 30.0  # what a kill costs at most; writing one takes about 0.1 s
@@ -75,7 +76,7 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
     Raises:
         TenorError: the loss is no longer a number.
     """
-    optimiser = _optimiser(model, config)
+    optimiser = make_optimiser(model, config)
     state = State()
     best: dict[str, Tensor] = {}
     checkpoint = work / CHECKPOINT if work else None
@@ -115,14 +116,6 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
     return Outcome(weights, state.history, state.best_epoch, state.seconds, state.epoch == config.epochs)
 
 
-def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam (AdamW without decay is Adam); `share` is of the learning rate."""
-    embedding = [p for name, p in model.named_parameters() if "embedding" in name]
-    others = [p for name, p in model.named_parameters() if "embedding" not in name]
-    groups = [{"params": others, "share": 1.0}, {"params": embedding, "share": config.embedding_rate}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, eps=config.adam_epsilon, weight_decay=config.weight_decay, fused=True)
-
-
 def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, ...], state: State, steps: int, config: TrainConfig) -> None:
     model.train()
     # Dropout's draws follow from seed and step alone, so a run that goes on draws what it would have drawn.
@@ -135,8 +128,7 @@ def _step(model: nn.Module, optimiser: torch.optim.Optimizer, batch: tuple[Any, 
         raise TenorError(_advice(f"the loss became {loss} at step {state.step + 1} (epoch {state.epoch + 1})", config))
     optimiser.zero_grad()
     scores.loss.backward()
-    if config.clip:
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    clip(model, config.clip)
     optimiser.step()
     state.step, state.batch = state.step + 1, state.batch + 1
     state.loss, state.right = state.loss + loss * scores.rows, state.right + scores.right

@@ -23,7 +23,7 @@ class Preset:
 ARTICLE = Preset(
     TextConfig(tokens="word", vocab=10_000, max_tokens=200, keep="tail", pad_to_max=True),
     ModelConfig(cell="lstm", layers=1, hidden=64, embedding=64, bidirectional=True, pooling="last", init="keras"),
-    TrainConfig(epochs=4, batch_size=32, learning_rate=1e-3, schedule="constant", adam_epsilon=1e-7),
+    TrainConfig(epochs=4, batch_size=32, learning_rate=1e-3, schedule="constant", adam_epsilon=1e-7, lazy_embedding=False),
     SplitConfig(how="range"),
 )
 

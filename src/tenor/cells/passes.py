@@ -1,0 +1,123 @@
+"""What stands around a recurrence in a text model, each in one pass over packed rows: the embedding with its dropouts, and pooling.
+
+In C++ where the engine is (csrc/rows.cpp), else in torch; both give the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from tenor.cells import native
+from tenor.cells.places import places_of
+from tenor.errors import TenorError
+
+
+def embed(table: Tensor, ids: Tensor, batch_sizes: Tensor, scale: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    """Rows of a table, times a number a token and a mask a sequence. The table's gradient is sparse: only rows that occur have one.
+
+    Args:
+        table: [V, E] float32.
+        ids: [N] int64, packed, each from 0 to V - 1.
+        batch_sizes: [T] int64 of the packing, on the CPU.
+        scale: [N] float32, without gradient; None: 1.
+        mask: [B, E] float32, without gradient; None: 1.
+
+    Returns:
+        [N, E]
+
+    Raises:
+        TenorError: an id that the table has not, or shapes that do not fit.
+    """
+    batch = int(batch_sizes[0]) if len(batch_sizes) else 0
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
+        raise TenorError(f"Token ids must be from 0 to {len(table) - 1}, the rows of the embedding; got {int(ids.min())} to {int(ids.max())}.")
+    if int(batch_sizes.sum()) != len(ids) or (scale is not None and scale.shape != ids.shape) or (mask is not None and mask.shape != (batch, table.shape[1])):
+        shapes = [None if t is None else list(t.shape) for t in (ids, scale, mask)]
+        raise TenorError(f"ids and scale are [N] and mask [B, E] for batch_sizes that add up to N; got {shapes} for {int(batch_sizes.sum())} tokens in {batch} rows.")
+    if _in_engine(table, ids, scale, mask):
+        out: Tensor = _Embed.apply(table, ids, batch_sizes, scale, mask)  # type: ignore[no-untyped-call]
+        return out
+    x = F.embedding(ids, table, sparse=True)
+    x = x if scale is None else x * scale[:, None]
+    return x if mask is None else x * mask[places_of(batch_sizes).rows.to(x.device)]
+
+
+def max_mean(x: Tensor, batch_sizes: Tensor) -> Tensor:
+    """[N, F] packed -> [B, 2F]: greatest and mean value of each feature over a row's own tokens. The gradient of a greatest value
+    that stands at several steps goes to the first (in torch's path: to all in equal parts)."""
+    if int(batch_sizes.sum()) != len(x):
+        raise TenorError(f"batch_sizes must add up to the {len(x)} rows of x; got {int(batch_sizes.sum())}.")
+    if _in_engine(x):
+        out: Tensor = _MaxMean.apply(x, batch_sizes)  # type: ignore[no-untyped-call]
+        return out
+    places = places_of(batch_sizes)
+    live = places.live.to(x.device)[:, :, None]
+    padded = places.pad(x)  # [T, B, F]
+    most = padded.masked_fill(~live, -math.inf).amax(0)
+    mean = (padded.masked_fill(~live, 0)).sum(0) / places.lengths.to(x.device)[:, None]
+    return torch.cat((most, mean), 1)
+
+
+def _in_engine(*tensors: Tensor | None) -> bool:
+    there = [t for t in tensors if t is not None]
+    return native.available() and all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.int64) for t in there)
+
+
+def _packed(batch_sizes: Tensor, rows: int) -> tuple[int, int, int, int]:
+    return batch_sizes.data_ptr(), len(batch_sizes), int(batch_sizes[0]) if len(batch_sizes) else 0, rows
+
+
+def _at(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+class _Embed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor, batch_sizes: Tensor, scale: Tensor | None, mask: Tensor | None) -> Tensor:
+        table, ids, batch_sizes = table.contiguous(), ids.contiguous(), batch_sizes.contiguous()
+        scale, mask = None if scale is None else scale.contiguous(), None if mask is None else mask.contiguous()
+        out = table.new_empty(len(ids), table.shape[1])
+        native.engine().embed(_packed(batch_sizes, len(ids)), _at(table), _at(ids), _at(scale), _at(mask), table.shape[1], _at(out), torch.get_num_threads())
+        ctx.save_for_backward(ids, batch_sizes, scale, mask)
+        ctx.shape = table.shape
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        ids, batch_sizes, scale, mask = ctx.saved_tensors
+        d_out, width = d_out.contiguous(), ctx.shape[1]
+        distinct, sums = torch.empty_like(ids), torch.empty_like(d_out)
+        count = native.engine().embed_back(_packed(batch_sizes, len(ids)), _at(ids), _at(scale), _at(mask), width, _at(d_out), _at(distinct), _at(sums), torch.get_num_threads())
+        # Ascending and without repetition, so it may be called coalesced; its invariants hold by construction.
+        gradient = torch.sparse_coo_tensor(distinct[None, :count], sums[:count], ctx.shape, is_coalesced=True, check_invariants=False)
+        return gradient, None, None, None, None
+
+
+class _MaxMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, batch_sizes: Tensor) -> Tensor:
+        x, batch_sizes = x.contiguous(), batch_sizes.contiguous()
+        batch, width = int(batch_sizes[0]) if len(batch_sizes) else 0, x.shape[1]
+        most, mean = x.new_empty(batch, width), x.new_empty(batch, width)
+        at = torch.empty(batch, width, dtype=torch.int32)
+        native.engine().pool(_packed(batch_sizes, len(x)), _at(x), width, _at(most), _at(mean), _at(at), torch.get_num_threads())
+        ctx.save_for_backward(batch_sizes, at)
+        ctx.rows = len(x)
+        return torch.cat((most, mean), 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, None]:
+        batch_sizes, at = ctx.saved_tensors
+        width = at.shape[1]
+        d_most, d_mean = d_out[:, :width].contiguous(), d_out[:, width:].contiguous()
+        d_x = d_out.new_empty(ctx.rows, width)
+        native.engine().pool_back(_packed(batch_sizes, ctx.rows), _at(d_most), _at(d_mean), _at(at), width, _at(d_x), torch.get_num_threads())
+        return d_x, None
