@@ -21,9 +21,24 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The numbers of docs/results.md; needs TENOR_DATA and about half an hour.
-bench: .venv/installed
+# The numbers of docs/results.md; needs TENOR_DATA, an idle machine and about an hour. Other libraries run in an environment of
+# their own: .venv-peers, or that of PEER_PYTHON=... (with tensorflow, keras, onnx, onnxruntime and safetensors).
+PEER_PYTHON ?=
+BENCH_MODEL := runs/bench128
+bench: .venv/installed $(if $(PEER_PYTHON),,.venv-peers/installed) $(BENCH_MODEL)/config.json
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/inference.py $(BENCH_MODEL) --peer-python $(or $(PEER_PYTHON),.venv-peers/bin/python)
+	$(BIN)/python benchmarks/against_keras.py --peer-python $(or $(PEER_PYTHON),.venv-peers/bin/python)
 	$(BIN)/python benchmarks/reviews.py
+
+$(BENCH_MODEL)/config.json: | .venv/installed
+	$(BIN)/tenor train imdb --preset base --hidden 128 --embedding 128 --max-tokens 400 --split range --train-rows 39258 --test-rows 5000 \
+	  --no-baseline --out $(BENCH_MODEL)
+
+.venv-peers/installed:
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet tensorflow-cpu keras onnx onnxruntime numpy safetensors
+	touch $@
 
 .venv/installed: pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,4 +51,4 @@ bench: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv runs build
+	rm -rf .venv .venv-peers runs build

@@ -12,8 +12,7 @@ namespace tenor::TENOR_ISA {
 
 inline Vec<float> tanh(Vec<float> x) {
     const float most = 9.02f;
-    x = x > most ? broadcast(most) : x;  // NaN compares false and stays
-    x = x < -most ? broadcast(-most) : x;
+    x = at_least(-most, at_most(most, x));
     Vec<float> s = x * x;
     Vec<float> p = broadcast(1.33193821e-8f);
     p = fma(p, s, broadcast(2.05837662e-5f));
@@ -25,9 +24,7 @@ inline Vec<float> tanh(Vec<float> x) {
     q = fma(q, s, broadcast(2.58711551e-2f));
     q = fma(q, s, broadcast(4.67130519e-1f));
     q = fma(q, s, broadcast(1.0f));
-    const Vec<float> y = x * p / q;  // near the ends it may round beyond 1
-    const Vec<float> below = y > 1.0f ? broadcast(1.0f) : y;
-    return below < -1.0f ? broadcast(-1.0f) : below;
+    return at_least(-1.0f, at_most(1.0f, x * p / q));  // near the ends it may round beyond 1
 }
 
 inline Vec<float> sigmoid(Vec<float> x) {

@@ -85,6 +85,17 @@ NB_MODULE(_engine, m) {
                  nb::gil_scoped_release released;
                  return self.forward(static_cast<const int64_t*>(pointer(batch_sizes)), steps, batch, pointers_at(at), keep, threads);
              })
+        .def("fold",
+             [](PackedLayer& self, Address embedding, int64_t vocabulary, bool eight_bits, int threads) {
+                 nb::gil_scoped_release released;
+                 self.fold(pointer(embedding), vocabulary, eight_bits, threads);
+             })
+        .def("read",
+             [](const PackedLayer& self, const PackedAt& packed, Address ids, Address pooled, Address hn, int threads) {
+                 nb::gil_scoped_release released;
+                 const Packed at = packed_at(packed);
+                 self.read(at.sizes, at.steps, at.batch, array<int64_t>(ids), pointer(pooled), pointer(hn), threads);
+             })
         .def("backward", [](const PackedLayer& self, const Call& call, const Seven& at, const std::vector<Four>& weights, const Six& gradients, const std::vector<Four>& d_weights, int threads) {
             const auto& [d_out, d_hn, d_cn, d_x, d_h0, d_c0] = gradients;
             const PackedLayer::Cotangents to{pointer(d_out), pointer(d_hn), pointer(d_cn), pointer(d_x), pointer(d_h0), pointer(d_c0), weights_at(d_weights)};

@@ -31,7 +31,7 @@ std::vector<const Isa*> present() {
     std::vector<const Isa*> found;
 #if defined(TENOR_X86_KERNELS)
     const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (v4 && __builtin_cpu_supports("avx512bf16")) found.push_back(&avx512_bf16::isa);
+    if (v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) found.push_back(&avx512_bf16::isa);
     if (v4) found.push_back(&avx512::isa);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::isa);
 #endif
@@ -153,7 +153,7 @@ PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t i
     for (int d = 0; d < l.directions; d++) {
         const Weights& w = weights[d];
         char* base = panels_->data();
-        l.direction[d] = {w.w_ih, w.w_hh, w.b_ih, w.b_hh, base + in[d], base + hid[d], base + bias[d], nullptr, nullptr};
+        l.direction[d] = {w.w_ih, w.w_hh, w.b_ih, w.b_hh, base + in[d], base + hid[d], base + bias[d], nullptr, nullptr, nullptr, nullptr, nullptr};
         kernels_->pack_forward(l, d);
     }
 }
@@ -218,6 +218,48 @@ std::unique_ptr<Call> PackedLayer::forward(const int64_t* batch_sizes, int64_t s
         for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->forward(run, d, from, to); });
     run_all(tasks, threads);
     return keep ? std::move(call) : nullptr;
+}
+
+void PackedLayer::fold(const void* embedding, int64_t vocabulary, bool eight_bits, int threads) {
+    Layer& l = layer_;
+    eight_bits_ = eight_bits;
+    if (eight_bits) {
+        if (!kernels_->pack_8 || l.cell == Cell::rnn_relu || kernels_->acc != sizeof(float)) throw std::invalid_argument("No 8-bit products for this cell, type or instruction set.");
+        const size_t sums = l.slots * l.hp, panels = l.gates * l.hp * l.hp, a_side = panels + 2 * sums * 4;
+        eight_ = std::make_unique<Block>(l.directions * a_side);
+        for (int d = 0; d < l.directions; d++) {
+            char* base = eight_->data() + d * a_side;
+            l.direction[d].hid_8 = base, l.direction[d].scale_8 = base + panels, l.direction[d].offset_8 = base + panels + sums * 4;
+            kernels_->pack_8(l, d);
+        }
+    }
+    const size_t bytes = size_t(vocabulary) * l.slots * l.hp * kernels_->elem;
+    tables_ = std::make_unique<Block>(l.directions * bytes);
+    std::vector<Task> tasks;
+    for (int d = 0; d < l.directions; d++) {
+        char* table = tables_->data() + d * bytes;
+        table_[d] = table;
+        split(vocabulary, 4 * threads, [&](int64_t from, int64_t to) { tasks.emplace_back([=, this, &l] { kernels_->fold(l, d, embedding, from, to, table); }); });
+    }
+    run_all(tasks, threads);
+}
+
+void PackedLayer::read(const int64_t* batch_sizes, int64_t steps, int64_t batch, const int64_t* ids, void* pooled, void* hn, int threads) const {
+    const Layer& l = layer_;
+    std::vector<int64_t> first(steps);
+    Run run{};
+    run.layer = &l;
+    run.batch = batch, run.steps = steps, run.live = batch_sizes, run.first = first.data();
+    for (int64_t t = 0; t < steps; t++) {
+        first[t] = run.rows;
+        run.rows += batch_sizes[t];
+    }
+    run.ids = ids, run.table[0] = table_[0], run.table[1] = table_[1], run.pooled = pooled, run.hn = hn, run.eight_bits = eight_bits_;
+    if (double(run.rows) * l.directions * l.gates * l.hp * l.hp < WORTH_A_THREAD) threads = 1;
+    std::vector<Task> tasks;
+    for (const auto& [from, to] : tiles(run, threads))
+        for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->forward(run, d, from, to); });
+    run_all(tasks, threads);
 }
 
 void PackedLayer::backward(const Call& call, const Pointers& at, const std::vector<Weights>& weights, const Cotangents& to, int threads) const {

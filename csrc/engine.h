@@ -59,10 +59,19 @@ class PackedLayer {
     // `weights`: as given to the constructor, unchanged since.
     void backward(const Call& call, const Pointers& at, const std::vector<Weights>& weights, const Cotangents& to, int threads) const;
 
+    // Look words up instead of multiplying their vectors: embedding [vocabulary, input], for `read`. eight_bits: of its
+    // recurrent product. The weights given to the constructor must still be there.
+    void fold(const void* embedding, int64_t vocabulary, bool eight_bits, int threads);
+
+    // From zero states over word ids [N], each below the vocabulary. pooled [B, 2 * D * hidden] or null, hn [D, B, hidden] or null.
+    void read(const int64_t* batch_sizes, int64_t steps, int64_t batch, const int64_t* ids, void* pooled, void* hn, int threads) const;
+
   private:
     const Kernels* kernels_;
     Layer layer_{};
-    std::unique_ptr<Block> panels_;
+    std::unique_ptr<Block> panels_, tables_, eight_;
+    bool eight_bits_ = false;
+    const void* table_[2] = {};
 
     std::vector<std::pair<int64_t, int64_t>> tiles(const Run& run, int threads) const;
 };

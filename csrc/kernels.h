@@ -22,6 +22,7 @@ struct Layer {
         const void *w_ih, *w_hh, *b_ih, *b_hh;  // torch's layout [gates * hidden, ...]; biases may be null
         void *in, *hid, *bias;                  // panels and [slots * hp] for the forward pass
         void *in_back, *hid_back;               // panels of the transposed weights for the backward pass
+        void *hid_8, *scale_8, *offset_8;       // 8-bit panels; [slots * hp] float and int32: what a sum counts, and where it starts
     } direction[2];
 };
 
@@ -38,6 +39,11 @@ struct Run {
     const void *h0, *c0, *mask;        // [D, B, hidden] acc
     void *out, *hn, *cn;               // [N, D * hidden], [D, B, hidden] acc
 
+    // Reading words with frozen weights: the input's product, bias included, is looked up; and the outputs may be pooled at once.
+    const int64_t* ids;     // [N], in the place of x
+    const void* table[2];   // a direction: [vocabulary, slots * hp] elem
+    void* pooled;           // [B, 2 * D * hidden] acc: greatest and mean value, in the place of out
+
     // Kept for the backward pass; null for inference.
     void* before;      // [D, N, hp] elem: h before each token, masked: what the recurrent product read
     void* before_raw;  // the same without the mask, where a cell needs it (GRU); else `before`
@@ -51,6 +57,7 @@ struct Run {
     void *d_w_ih, *d_w_hh;             // [ranges, D, gates * hp, padded columns] acc
     int64_t in_columns;                // padded columns of d_w_ih
     int ranges, units;
+    bool eight_bits;  // the recurrent product in 8 bits, for inference from zero states
 };
 
 struct Gradients {  // in torch's layout
@@ -62,6 +69,8 @@ struct Kernels {
     size_t elem, acc;
     void (*pack_forward)(const Layer&, int direction);
     void (*pack_backward)(const Layer&, int direction);
+    void (*pack_8)(const Layer&, int direction);  // null where the instruction set has no 8-bit products
+    void (*fold)(const Layer&, int direction, const void* embedding, int64_t from, int64_t to, void* table);  // words from..to of [vocabulary, input]
     void (*convert)(const Run&, int64_t from, int64_t to);                                          // x_given -> x
     void (*forward)(const Run&, int direction, int64_t from, int64_t to);                           // sequences from..to
     void (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to);

@@ -33,7 +33,7 @@ struct Panels {
 };
 
 template <class Op, int R, int V>
-void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem* b, typename Op::acc* const* c, const int* at) {
+void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem* b, typename Op::acc* const* c, const int* at, const typename Op::acc* start) {
     constexpr int W = width<typename Op::acc>;
     const char* row[R];
     typename Op::V sum[R][V];
@@ -41,7 +41,7 @@ void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem
     for (int r = 0; r < R; r++) {
         row[r] = a[r];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; v++) sum[r][v] = load(c[r] + at[v]);
+        for (int v = 0; v < V; v++) sum[r][v] = load((start ? start : c[r]) + at[v]);
     }
     do {  // k is at least 1
 #pragma GCC unroll 8
@@ -60,7 +60,7 @@ void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem
 }
 
 template <class Op>
-using Tile = void (*)(int64_t, const char* const*, int64_t, const typename Op::elem*, typename Op::acc* const*, const int*);
+using Tile = void (*)(int64_t, const char* const*, int64_t, const typename Op::elem*, typename Op::acc* const*, const int*, const typename Op::acc*);
 
 template <class Op, int V>
 Tile<Op> tile_of(int rows) {
@@ -88,13 +88,14 @@ Tile<Op> tile_of(int rows, int vectors) {
 }
 
 // c[r][at[v] ...] += a[r] times one panel, for all rows. `step`: bytes from one k (or pair of ks) of a row of A to the next.
+// `start`: what every row's sums begin with, in the place of what stands in c.
 template <class Op>
-void multiply(const Panels<Op>& b, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at) {
+void multiply(const Panels<Op>& b, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start = nullptr) {
     const int vectors = b.vectors_of(panel), most = tile_rows(vectors);
     const int tiles = (rows + most - 1) / most;
     for (int t = 0, first = 0; t < tiles; t++) {
         const int here = (rows - first + tiles - t - 1) / (tiles - t);  // nearly equal tiles: a small last one would wait on itself
-        tile_of<Op>(here, vectors)(b.k, a + first, step, b.at(panel), c + first, at);
+        tile_of<Op>(here, vectors)(b.k, a + first, step, b.at(panel), c + first, at, start);
         first += here;
     }
 }

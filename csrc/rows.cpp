@@ -102,7 +102,7 @@ void pool(const Packed& packed, const float* x, int64_t width, float* most, floa
                     float *m = most + b * width, *s = mean + b * width;
                     int32_t* a = at + b * width;
                     for (int64_t i = 0; i < width; i++) {
-                        const bool more = !(v[i] <= m[i]);  // NaN is kept
+                        const bool more = v[i] > m[i] || v[i] != v[i];  // NaN is taken, and nothing is more than it
                         m[i] = more ? v[i] : m[i];
                         a[i] = more ? int32_t(t) : a[i];
                         s[i] += v[i];

@@ -103,6 +103,45 @@ struct Sequence {
         pack_columns(l, static_cast<const acc*>(w.w_hh), l.hidden, static_cast<elem*>(w.hid_back));
     }
 
+#if defined(__AVX512VNNI__)
+    // W_hh in 8 bits, a scale a column (the greatest weight is 127).
+    static void pack_8(const Layer& l, int d) {
+        const auto& side = l.direction[d];
+        const auto* w = static_cast<const acc*>(side.w_hh);
+        const auto panels = forward_panels<S8>(l, side.hid_8, l.hp);
+        auto* scale = static_cast<float*>(side.scale_8);
+        auto* offset = static_cast<int32_t*>(side.offset_8);
+        memset(const_cast<int8_t*>(panels.data), 0, l.gates * l.hp * l.hp);
+        memset(scale, 0, l.slots * l.hp * sizeof(float));
+        memset(offset, 0, l.slots * l.hp * sizeof(int32_t));
+        for (int v = 0; v < panels.vectors; v++) {
+            const int panel = v / panels.a_panel, wide = panels.vectors_of(panel), gate = v % l.gates;
+            int8_t* line = const_cast<int8_t*>(panels.at(panel)) + (v - panel * panels.a_panel) * W * S8::PAIR;
+            for (int lane = 0; lane < W && int64_t(v / l.gates) * W + lane < l.hidden; lane++) {
+                const int64_t unit = int64_t(v / l.gates) * W + lane;
+                const acc* row = w + (gate * l.hidden + unit) * l.hidden;
+                float greatest = 0;
+                for (int64_t i = 0; i < l.hidden; i++) {
+                    const float size = __builtin_fabsf(float(row[i]));
+                    if (size > greatest || size != size) greatest = size;
+                }
+                const bool finite = greatest <= 3e38f;
+                const float step = !finite ? __builtin_nanf("") : greatest > 1e-30f ? greatest / 127 : 1;
+                int32_t sum = 0;
+                for (int64_t i = 0; finite && i < l.hidden; i++) {
+                    const auto q = int8_t(__builtin_rintf(float(row[i]) / step));
+                    line[(i / S8::PAIR * wide * W + lane) * S8::PAIR + i % S8::PAIR] = q;
+                    sum += q;
+                }
+                const bool apart = l.slots > l.gates && gate == l.gates - 1;
+                const int64_t at = (v / l.gates * l.slots + gate + apart) * W + lane;
+                scale[at] = step / 127;
+                offset[at] = -128 * sum;
+            }
+        }
+    }
+#endif
+
     // --- rows ---
 
     static void convert_row(const acc* from, elem* to, int64_t count, int64_t padded) {
@@ -139,17 +178,57 @@ struct Sequence {
         }
     }
 
+    // The sums of words that no step changes: W_ih times their vectors, and the biases.
+    static void fold(const Layer& l, int d, const void* embedding, int64_t from, int64_t to, void* table) {
+        constexpr int64_t ROWS = 48;  // a multiple of every tile's rows
+        const int64_t sums = l.slots * l.hp;
+        const auto& w = l.direction[d];
+        const auto in = forward_panels<Op>(l, w.in, l.ip);
+        Scratch<acc> pre(ROWS * sums);
+        Scratch<elem> x(ROWS * l.ip);
+        for (int64_t first = from; first < to; first += ROWS) {
+            const int64_t n = least(ROWS, to - first);
+            const char* a[ROWS];
+            acc* row[ROWS];
+            for (int64_t r = 0; r < n; r++) {
+                convert_row(static_cast<const acc*>(embedding) + (first + r) * l.input, x + r * l.ip, l.input, l.ip);
+                a[r] = reinterpret_cast<const char*>(x + r * l.ip), row[r] = pre + r * sums;
+                memcpy(row[r], w.bias, sums * sizeof(acc));
+            }
+            for (int panel = 0; panel < in.count(); panel++) {
+                int at[MOST_VECTORS];
+                for (int v = 0; v < in.vectors_of(panel); v++) {
+                    const int vector = panel * in.a_panel + v;
+                    at[v] = (vector / l.gates * l.slots + vector % l.gates) * W;
+                }
+                multiply(in, panel, int(n), a, PAIR * sizeof(elem), row, at);
+            }
+            for (int64_t i = 0; i < n * sums; i += W) Op::store_elems(static_cast<elem*>(table) + first * sums + i, load(pre + i));
+        }
+    }
+
     // Sequences from..to of one direction, all steps. The input's product is taken for several steps at once, as many
     // rows as stay in the cache; then the steps follow one another.
-    template <class C>
+    // H: the type of the recurrent product, Op or S8.
+    template <class C, class H>
     static void forward(const Run& p, int d, int64_t from, int64_t to) {
+        constexpr bool EIGHT = H::PAIR == 4;
+        using operand_elem = typename H::elem;
         const Layer& l = *p.layer;
         const int64_t n = to - from, hp = l.hp, sums = C::SLOTS * hp;
+        constexpr int64_t AHEAD = 6;  // words fetched before they are read: the table is larger than any cache
         const int64_t room = most(n, 131072 / int64_t(sums * sizeof(acc)));  // rows of sums; 128 KB, an eighth of Zen 4's L2
         const auto& w = l.direction[d];
-        const auto in = forward_panels<Op>(l, w.in, l.ip), hid = forward_panels<Op>(l, w.hid, hp);
+        const auto in = forward_panels<Op>(l, w.in, l.ip);
+        const auto hid = forward_panels<H>(l, EIGHT ? w.hid_8 : w.hid, hp);
+        Scratch<typename H::acc> whole(EIGHT ? n * sums : 1);
+        Scratch<typename H::acc*> whole_row(EIGHT ? n : 1);
+        for (int64_t r = 0; EIGHT && r < n; r++) whole_row[r] = whole + r * sums;
         Scratch<acc> h(n * hp), c(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), pre(room * sums);
-        Scratch<elem> spare(p.before ? 1 : 2 * n * hp);
+        Scratch<operand_elem> spare(p.before ? 1 : 2 * n * hp);
+        Scratch<acc> greatest(p.pooled ? n * hp : 1), total(p.pooled ? n * hp : 1);
+        if (p.pooled)
+            for (int64_t i = 0; i < n * hp; i += W) store(greatest + i, broadcast(-acc(__builtin_inf()))), store(total + i, V{});
         Scratch<const char*> a(room);
         Scratch<acc*> row(room);
         read_state(l, p.h0, d * p.batch + from, n, h);
@@ -158,46 +237,60 @@ struct Sequence {
 
         const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };
         const auto live_at = [&](int64_t s) { return s < p.steps ? most(0, least(n, p.live[step_of(s)] - from)) : 0; };
-        const auto operand = [&](void* all, int64_t s) -> elem* {
+        const auto operand = [&](void* all, int64_t s) -> operand_elem* {
             if (!p.before) return spare + s % 2 * n * hp;
-            return s < p.steps ? static_cast<elem*>(all) + (d * p.rows + p.first[step_of(s)] + from) * hp : nullptr;
+            return s < p.steps ? static_cast<operand_elem*>(all) + (d * p.rows + p.first[step_of(s)] + from) * hp : nullptr;
         };
         const bool raw = p.before && p.before_raw != p.before;
         int64_t ready = 0;  // sequences whose operand of this step stands already
         for (int64_t s = 0, end = 0; s < p.steps; s = end) {
             int64_t count = 0;
             for (end = s; end < p.steps && (end == s || count + live_at(end) <= room); end++) {
-                const auto* x = static_cast<const elem*>(p.x) + (p.first[step_of(end)] + from) * l.ip;
+                const int64_t place = p.first[step_of(end)] + from;
                 for (int64_t r = 0; r < live_at(end); r++, count++) {
-                    a[count] = reinterpret_cast<const char*>(x + r * l.ip);
-                    row[count] = pre + count * sums;
-                    memcpy(row[count], w.bias, sums * sizeof(acc));
+                    const auto* given = p.ids ? static_cast<const elem*>(p.table[d]) + p.ids[place + r] * sums : static_cast<const elem*>(p.x) + (place + r) * l.ip;
+                    a[count] = reinterpret_cast<const char*>(given), row[count] = pre + count * sums;
                 }
             }
+            for (int64_t r = 0; r < count; r++) {
+                if (!p.ids) {
+                    memcpy(row[r], w.bias, sums * sizeof(acc));
+                    continue;
+                }
+                if (r + AHEAD < count) fetch(a[r + AHEAD], sums * sizeof(elem));
+                for (int64_t i = 0; i < sums; i += W) store(row[r] + i, Op::load_elems(reinterpret_cast<const elem*>(a[r]) + i));
+            }
             int at[MOST_VECTORS];
-            for (int panel = 0; panel < in.count(); panel++) {
+            for (int panel = 0; panel < (p.ids ? 0 : in.count()); panel++) {
                 places<C>(panel * in.a_panel, in.vectors_of(panel), false, at);
                 multiply(in, panel, int(count), a.data, PAIR * sizeof(elem), row.data, at);
             }
             acc* sum = pre;
             for (int64_t i = s; i < end; i++) {
                 const int64_t live = live_at(i), next = live_at(i + 1);
-                elem* now = operand(p.before, i);
+                operand_elem* now = operand(p.before, i);
                 for (int64_t r = ready; r < live; r++)  // those that begin here
                     for (int64_t j = 0; j < hp; j += W) {
                         const V state = load(h + r * hp + j);
-                        Op::store_elems(now + r * hp + j, p.mask ? state * load(mask + r * hp + j) : state);
-                        if (raw) Op::store_elems(operand(p.before_raw, i) + r * hp + j, state);
+                        H::store_elems(now + r * hp + j, p.mask ? state * load(mask + r * hp + j) : state);
+                        if (raw) H::store_elems(operand(p.before_raw, i) + r * hp + j, state);
                     }
                 for (int64_t r = 0; r < live; r++) a[r] = reinterpret_cast<const char*>(now + r * hp), row[r] = sum + r * sums;
                 const int64_t place = d * p.rows + p.first[step_of(i)] + from;
                 elem* keep = C::KEEPS_GATES && p.before ? static_cast<elem*>(p.keep) + place * sums : nullptr;
                 acc* cells = C::HAS_CELL && p.before ? static_cast<acc*>(p.cells) + place * hp : nullptr;
-                acc* out = static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden;
-                elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
+                acc* out = p.out ? static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden : nullptr;
+                operand_elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
                 for (int panel = 0; panel < hid.count(); panel++) {
                     places<C>(panel * hid.a_panel, hid.vectors_of(panel), true, at);
-                    multiply(hid, panel, int(live), a.data, PAIR * sizeof(elem), row.data, at);
+                    if constexpr (EIGHT) {
+                        multiply(hid, panel, int(live), a.data, H::PAIR, whole_row.data, at, static_cast<const int32_t*>(w.offset_8));
+                        for (int v = 0; v < hid.vectors_of(panel); v++) {
+                            const V scale = load(static_cast<const float*>(w.scale_8) + at[v]);
+                            for (int64_t r = 0; r < live; r++) store(row[r] + at[v], fma(H::value(whole_row[r] + at[v]), scale, load(row[r] + at[v])));
+                        }
+                    } else
+                        multiply(hid, panel, int(live), a.data, PAIR * sizeof(elem), row.data, at);
                     const int blocks = hid.vectors_of(panel) / C::GATES;
                     for (int64_t j = int64_t(panel) * hid.a_panel / C::GATES * W, stop = j + blocks * W; j < stop; j += W) {
                         const int lanes = int(least(W, l.hidden - j));
@@ -206,10 +299,16 @@ struct Sequence {
                             const V v = C::forward(row[r] + j * C::SLOTS, load(state), C::HAS_CELL ? c + r * hp + j : nullptr, keep ? keep + r * sums + j * C::SLOTS : nullptr);
                             store(state, v);
                             if (cells) store(cells + r * hp + j, load(c + r * hp + j));
-                            store_part(out + r * l.directions * l.hidden + j, v, lanes);
+                            if (out) store_part(out + r * l.directions * l.hidden + j, v, lanes);
+                            if (p.pooled) {
+                                acc *most_yet = greatest + r * hp + j, *total_yet = total + r * hp + j;
+                                const V before = load(most_yet);
+                                store(most_yet, (v > before) | (v != v) ? v : before);  // NaN is taken, and nothing is more than it
+                                store(total_yet, load(total_yet) + v);
+                            }
                             if (r < next) {
-                                Op::store_elems(then + r * hp + j, p.mask ? v * load(mask + r * hp + j) : v);
-                                if (raw) Op::store_elems(then_raw + r * hp + j, v);
+                                H::store_elems(then + r * hp + j, p.mask ? v * load(mask + r * hp + j) : v);
+                                if (raw) H::store_elems(then_raw + r * hp + j, v);
                             }
                         }
                     }
@@ -220,6 +319,17 @@ struct Sequence {
         }
         write_state(l, h, d * p.batch + from, n, p.hn);
         if (C::HAS_CELL) write_state(l, c, d * p.batch + from, n, p.cn);
+        if (p.pooled) {
+            const int64_t wide = l.directions * l.hidden;
+            for (int64_t r = 0, t = p.steps; r < n; r++) {
+                while (t && p.live[t - 1] <= from + r) t--;  // t: the sequence's length; it falls as r grows
+                acc* to_row = static_cast<acc*>(p.pooled) + (from + r) * 2 * wide + d * l.hidden;
+                for (int64_t j = 0; j < l.hidden; j++) {
+                    to_row[j] = greatest[r * hp + j];
+                    to_row[wide + j] = total[r * hp + j] / acc(t);
+                }
+            }
+        }
     }
 
     // --- backward ---
@@ -405,12 +515,21 @@ struct Sequence {
             }
     }
 
+    template <class C>
+    static void forward_either(const Run& p, int d, int64_t from, int64_t to) {
+#if defined(__AVX512VNNI__)
+        if constexpr (PAIR == 2)
+            if (p.eight_bits) return forward<C, S8>(p, d, from, to);
+#endif
+        forward<C, Op>(p, d, from, to);
+    }
+
     static void forward_any(const Run& p, int d, int64_t from, int64_t to) {
         switch (p.layer->cell) {
-            case Cell::lstm: return forward<Lstm<Op>>(p, d, from, to);
-            case Cell::gru: return forward<Gru<Op>>(p, d, from, to);
-            case Cell::rnn_tanh: return forward<Rnn<Op, false>>(p, d, from, to);
-            case Cell::rnn_relu: return forward<Rnn<Op, true>>(p, d, from, to);
+            case Cell::lstm: return forward_either<Lstm<Op>>(p, d, from, to);
+            case Cell::gru: return forward_either<Gru<Op>>(p, d, from, to);
+            case Cell::rnn_tanh: return forward_either<Rnn<Op, false>>(p, d, from, to);
+            case Cell::rnn_relu: return forward<Rnn<Op, true>, Op>(p, d, from, to);  // its states have no bound for 8 bits
         }
     }
     static void backward_any(const Run& p, int unit, int d, int64_t from, int64_t to) {
@@ -422,7 +541,10 @@ struct Sequence {
         }
     }
 
-    static constexpr Kernels kernels = {W, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
+#if !defined(__AVX512VNNI__)
+    static constexpr void (*pack_8)(const Layer&, int) = nullptr;
+#endif
+    static constexpr Kernels kernels = {W, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
 };
 
 template <Vec<float> (*F)(Vec<float>)>

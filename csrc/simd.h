@@ -61,6 +61,9 @@ inline void store_part(T* p, Vec<T> v, int n) {
     if (n >= width<T>) return store(p, v);
     memcpy(p, &v, n * sizeof(T));
 }
+inline void fetch(const char* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+}
 template <class T>
 inline Vec<T> broadcast(T x) {
     return x - Vec<T>{};  // x - 0 and not x + 0: -0 stays -0
@@ -82,6 +85,28 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
     return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #else
     return a * b + c;
+#endif
+}
+
+// The smaller and the greater; x where it is NaN.
+inline Vec<float> at_most(float limit, Vec<float> x) {
+    const Vec<float> l = broadcast(limit);
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_maskz_min_ps(-1, (__m512)l, (__m512)x);
+#elif defined(__AVX2__)
+    return (Vec<float>)_mm256_min_ps((__m256)l, (__m256)x);
+#else
+    return l < x ? l : x;
+#endif
+}
+inline Vec<float> at_least(float limit, Vec<float> x) {
+    const Vec<float> l = broadcast(limit);
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_maskz_max_ps(-1, (__m512)l, (__m512)x);
+#elif defined(__AVX2__)
+    return (Vec<float>)_mm256_max_ps((__m256)l, (__m256)x);
+#else
+    return l > x ? l : x;
 #endif
 }
 
@@ -175,5 +200,29 @@ struct BF16 {
     }
 #endif
 };
+
+#if defined(__AVX512VNNI__)
+// 8-bit products for frozen weights. The left side is a state in [-1, 1] as round(127 h) + 128, so that it is unsigned as
+// the instruction wants it; whoever packs the weights takes the 128 off again. Sums are exact.
+struct S8 {
+    using elem = int8_t;
+    using acc = int32_t;
+    using V = Vec<int32_t>;
+    static constexpr int PAIR = 4;
+    using Left = __m512i;
+    static Left left(const char* p) {
+        int32_t x;
+        memcpy(&x, p, 4);
+        return _mm512_set1_epi32(x);
+    }
+    static V dot(V sum, Left a, const elem* b) { return (V)_mm512_dpbusd_epi32((__m512i)sum, a, _mm512_loadu_si512(b)); }
+    static void store_elems(elem* p, Vec<float> h) {
+        const __m512i whole = _mm512_maskz_cvtps_epi32(-1, (__m512)(h * 127.0f));  // rounds to nearest, ties to even
+        const __m128i bytes = _mm512_maskz_cvtsepi32_epi8(-1, whole);              // saturates
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_xor_si128(bytes, _mm_set1_epi8(char(0x80))));
+    }
+    static Vec<float> value(const acc* p) { return (Vec<float>)_mm512_maskz_cvtepi32_ps(-1, (__m512i)load(p)); }
+};
+#endif
 
 }  // namespace tenor::TENOR_ISA

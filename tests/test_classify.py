@@ -1,5 +1,7 @@
 """The network: what it can learn, and that neighbours and padding never change an answer."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,15 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from conftest import fit, order_texts, small
+from tenor.cells import native
+from tenor.cells.reader import has_8_bits
 from tenor.config import ModelConfig
-from tenor.data.batches import pack
+from tenor.data.batches import Batch, pack
 from tenor.data.text import Ragged
+from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, probabilities
 from tenor.models.encoder import Encoder, keras_init
+from tenor.training.optimiser import RowAdamW
 from tenor.training.presets import preset
 
 
@@ -97,3 +103,63 @@ def test_loss_is_the_right_one_for_two_and_for_more_labels():
         picked = shares[np.arange(3), targets.numpy()]
         assert scores.loss.item() == pytest.approx(-np.log(picked).mean(), abs=1e-6)
         assert (scores.right, scores.rows, scores.tokens) == ((shares.argmax(1) == targets.numpy()).sum(), 3, 6)
+
+
+NATIVE = pytest.mark.skipif(not native.available(), reason="the engine is not built")
+
+
+def _batch(vocab: int) -> Batch:
+    ids = Ragged(np.random.default_rng(3).integers(0, vocab, 30).astype(np.int32), np.array([0, 9, 10, 27, 30]))
+    return pack(ids, np.array([2, 0, 3, 1]), 0)
+
+
+@NATIVE
+@pytest.mark.parametrize("pooling", ["last", "max_mean"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_reading_gives_what_training_computes_and_follows_the_weights(cell, pooling):
+    torch.manual_seed(5)
+    encoder = Encoder(40, ModelConfig(cell=cell, hidden=19, embedding=7, pooling=pooling)).eval()
+    tokens = _batch(40).tokens
+    changes = [
+        lambda: None,
+        lambda: encoder.load_state_dict({k: v * 1.5 for k, v in encoder.state_dict().items()}),
+        lambda: RowAdamW(encoder.parameters(), lazy=True, lr=0.1).step(),
+        lambda: [p.data.mul_(0.9) for p in encoder.train().parameters()] and encoder.eval(),
+    ]
+    for change in changes:
+        for p in encoder.parameters():
+            p.grad = torch.ones_like(p)
+        change()
+        with torch.no_grad():
+            read = encoder(tokens)
+        torch.testing.assert_close(read, encoder(tokens).detach(), atol=2e-6, rtol=1e-5)
+        assert encoder._reader is not None
+    with torch.inference_mode():
+        torch.testing.assert_close(copy.deepcopy(encoder)(tokens), encoder(tokens), atol=2e-6, rtol=1e-5)  # a copy made here counts no versions
+
+
+@NATIVE
+def test_no_table_larger_than_it_is_worth(monkeypatch):
+    encoder = Encoder(40, ModelConfig(hidden=16, embedding=7)).eval()
+    with torch.no_grad():
+        read = encoder(_batch(40).tokens)
+        assert encoder._reader is not None
+        encoder.train().eval()
+        monkeypatch.setattr("tenor.models.encoder.MOST_TABLE_BYTES", 40 * 4 * 16 * 4 - 1)
+        torch.testing.assert_close(encoder(_batch(40).tokens), read, atol=2e-6, rtol=1e-5)
+        assert encoder._reader is None
+
+
+def test_8_bits_read_alone():
+    config = ModelConfig(hidden=32, embedding=16)
+    if not has_8_bits("lstm"):
+        with pytest.raises(TenorError, match="Precision int8 needs"):
+            Encoder(40, config, torch.int8)
+        return
+    encoder = Encoder(40, config, torch.int8).eval()
+    with torch.no_grad():
+        read = encoder(_batch(40).tokens)
+    difference = (read - encoder(_batch(40).tokens).detach()).abs().max()
+    assert 0 < difference < 0.01
+    with pytest.raises(TenorError, match="one layer"):
+        Encoder(40, ModelConfig(layers=2, hidden=32, embedding=16), torch.int8)

@@ -270,6 +270,36 @@ def test_forked_workers_of_a_dataloader():
     torch.testing.assert_close(torch.stack(together), torch.stack(alone), rtol=0, atol=0)
 
 
+def values_and_gradients(case):
+    """All by the engine: torch's own threads do not survive a fork."""
+    outputs = case.outputs()
+    gradients = torch.autograd.grad(outputs, case.leaves, case.cotangents[: len(outputs)])
+    return [t.detach().numpy().tobytes() for t in (*outputs, *gradients)]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12's: it is what is tested
+def test_a_forked_child_on_two_threads():
+    """A DataLoader's workers have one thread each; this child starts a second, after the parent's have been at work."""
+    case = Case("lstm", [60] * 40, 40, 37, 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        alone = values_and_gradients(case)
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe(duplex=False)
+        child = context.Process(target=lambda: there.send(values_and_gradients(case)), daemon=True)
+        child.start()
+        there.close()
+        answered = here.poll(20)
+        together = here.recv() if answered else None
+        child.kill()
+        child.join()
+    finally:
+        torch.set_num_threads(before)
+    assert answered, "the child hangs"
+    assert together == alone
+
+
 def test_cost_grows_linearly_and_memory_does_not_creep():
     import resource
 
@@ -287,7 +317,7 @@ def test_cost_grows_linearly_and_memory_does_not_creep():
     [
         ({"sizes": torch.tensor([2, 3, 1])}, "batch_sizes must descend from at most 3"),
         ({"sizes": torch.tensor([4, 1, 1])}, "batch_sizes must descend from at most 3"),
-        ({"sizes": torch.tensor([3, 2, 2])}, "must add up to the 6 rows of x; got 7"),
+        ({"sizes": torch.tensor([3, 2, 2])}, "must add up to the 6 packed rows; got 7"),
         ({"sizes": torch.tensor([3, 2, 1], dtype=torch.int32)}, "batch_sizes is [T] int64"),
         ({"h0": torch.zeros(1, 3, 6)}, "need c0 as"),
         ({"c0": None}, "c0 for lstm alone"),

@@ -26,6 +26,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken line
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 PrecisionName = Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the recurrent layers.")]
+ReadingPrecisionName = Annotated[Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="Number format of the recurrent layers; int8 reads fastest.")]
 
 
 def main() -> None:
@@ -137,7 +138,7 @@ def evaluate(
     part: Annotated[Literal["train", "test"] | None, typer.Option(help="Only this part of the data's own split.")] = None,
     skip_bad: SkipBad = False,
     device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
+    precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
     """Accuracy with its interval, F1, AUC, confusion and accuracy by length of text."""
@@ -171,7 +172,7 @@ def predict(
     skip_bad: SkipBad = False,
     overwrite: Overwrite = False,
     device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
+    precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
     """Label texts, a file of any size, or the lines of a pipe."""

@@ -9,6 +9,7 @@ from tenor.errors import TenorError, nearest
 
 Cell = Literal["lstm", "gru", "rnn"]
 Precision = Literal["auto", "float32", "bfloat16"]
+ReadingPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
 SplitKind = Literal["range", "random", "official"]
 Tokens = Literal["word", "bpe"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
-from tenor.config import Device, ModelConfig, Precision, TextConfig, build, check
+from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, probabilities
@@ -24,11 +24,11 @@ class Pipeline:
         labels: names in the order of the probabilities; with two, the second is the positive one.
         tokenizer, text: how a text becomes ids.
         model: the network's sizes.
-        device, precision: where and how it computes.
+        device, precision: where and how it computes; int8 is for reading alone.
     """
 
     def __init__(
-        self, labels: Sequence[Any], tokenizer: Tokenizer, text: TextConfig, model: ModelConfig, device: Device = "auto", precision: Precision = "auto"
+        self, labels: Sequence[Any], tokenizer: Tokenizer, text: TextConfig, model: ModelConfig, device: Device = "auto", precision: ReadingPrecision = "auto"
     ) -> None:
         self.labels, self.tokenizer, self.text, self.model = list(labels), tokenizer, text, model
         where = choose_device(device)
@@ -52,7 +52,7 @@ class Pipeline:
         return Stored(config, self.tokenizer.to_json(), weights, metrics, history)
 
     @classmethod
-    def rebuilt(cls, stored: Stored, device: Device = "auto", precision: Precision = "auto") -> Pipeline:
+    def rebuilt(cls, stored: Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Pipeline:
         """Raises TenorError if tokenizer, settings and weights do not fit each other."""
         config = stored.config
         if config.get("task") != "classify" or not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tenor.config import Device, ModelConfig, Precision
+from tenor.cells.kernels import choose
+from tenor.config import Device, ModelConfig, ReadingPrecision
 from tenor.errors import TenorError
 
 
@@ -15,18 +16,20 @@ def choose_device(wish: Device) -> torch.device:
     return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def choose_dtype(wish: Precision, device: torch.device, model: ModelConfig) -> torch.dtype:
+def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfig) -> torch.dtype:
     """The format of the recurrent layers' products.
 
-    auto takes bfloat16 where it was measured faster on a CPU with AVX512-BF16 (torch 2.13, 2 cores, forward and backward on
-    review lengths, thousand tokens a second, float32 -> bfloat16): LSTM 64: 273 -> 382, 128: 98 -> 167, 256: 36 -> 66;
-    GRU 64: 100 -> 75, 128: 73 -> 78, 256: 25 -> 45; RNN 64: 188 -> 138, 128: 164 -> 167, 256: 65 -> 103.
+    auto takes bfloat16 where it was measured faster: on CPUs with AVX512-BF16, by the native kernels at every size
+    (benchmarks/results/kernels.json), and by torch's where these have more to multiply than to convert (torch 2.13, 2 cores,
+    forward and backward, thousand tokens a second, float32 -> bfloat16: LSTM 64: 273 -> 382; GRU 64: 100 -> 75, 128: 73 -> 78;
+    RNN 64: 188 -> 138, 128: 164 -> 167).
     """
     if wish != "auto":
         return getattr(torch, wish)  # type: ignore[no-any-return]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    faster = model.cell == "lstm" or model.hidden >= 128
+    cell = "rnn_tanh" if model.cell == "rnn" else model.cell
+    faster = model.cell == "lstm" or model.hidden >= 128 or choose(cell, model.hidden, 32, torch.bfloat16, device).name == "native"
     return torch.bfloat16 if faster and _has_bfloat16() else torch.float32
 
 

@@ -100,43 +100,69 @@ def run(
 
 def _check(plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, weights: Sequence[Tensor | None]) -> tuple[int, int]:
     """-> input and hidden size. An address of anything else than these shapes must never reach the engine."""
-    gates = {"lstm": 4, "gru": 3}.get(plan.cell, 1)
     (rows, size), (directions, batch, hidden) = x.shape, h0.shape
     sizes = plan.batch_sizes
-    wanted: list[tuple[str, Tensor | None, tuple[int, ...]]] = [("h0", h0, (plan.directions, batch, hidden)), ("c0", c0, (plan.directions, batch, hidden))]
-    wanted.append(("mask", mask, (plan.directions, batch, hidden)))
-    shapes = ((gates * hidden, size), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,))
-    wanted += [(f"weight {i}", w, shapes[i % 4]) for i, w in enumerate(weights)]
-    for name, tensor, shape in wanted:
-        if tensor is not None and (tensor.shape != shape or tensor.dtype != x.dtype or tensor.device.type != "cpu" or not tensor.is_contiguous()):
-            raise TenorError(f"The native kernels need {name} as {list(shape)} {x.dtype} on the CPU; got {list(tensor.shape)} {tensor.dtype} on {tensor.device}.")
+    for name, state in (("h0", h0), ("c0", c0), ("mask", mask)):
+        _check_tensor(name, state, (plan.directions, batch, hidden), x.dtype)
+    check_weights(plan.cell, size, hidden, weights, x.dtype)
     if (c0 is None) == (plan.cell == "lstm") or directions not in (1, 2) or hidden < 1 or size < 1 or x.device.type != "cpu":
         raise TenorError(f"The native kernels run {plan.cell} on the CPU with 1 or 2 directions, sizes of at least 1, and c0 for lstm alone; got x {list(x.shape)}, h0 {list(h0.shape)}.")
-    if sizes.dtype != torch.int64 or sizes.dim() != 1 or sizes.device.type != "cpu":
-        raise TenorError(f"batch_sizes is [T] int64 on the CPU; got {list(sizes.shape)} {sizes.dtype} on {sizes.device}.")
-    if len(sizes) and (int(sizes[0]) > batch or int(sizes[-1]) < 1 or bool((sizes[1:] > sizes[:-1]).any())):
-        raise TenorError(f"batch_sizes must descend from at most {batch} (the batch of h0) to at least 1; got {sizes.tolist()}.")
-    if int(sizes.sum()) != rows:
-        raise TenorError(f"batch_sizes must add up to the {rows} rows of x; got {int(sizes.sum())}.")
+    check_sizes(sizes, rows, batch)
     return size, hidden
 
 
-def _address(tensor: Tensor | None) -> int:
+def check_weights(cell: str, size: int, hidden: int, weights: Sequence[Tensor | None], dtype: torch.dtype) -> None:
+    """Four a direction, as `run` takes them."""
+    gates = {"lstm": 4, "gru": 3}.get(cell, 1)
+    shapes: tuple[tuple[int, ...], ...] = ((gates * hidden, size), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,))
+    for i, weight in enumerate(weights):
+        _check_tensor(f"weight {i}", weight, shapes[i % 4], dtype)
+
+
+def _check_tensor(name: str, tensor: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous()):
+        raise TenorError(f"The native kernels need {name} as {list(shape)} {dtype} on the CPU; got {list(tensor.shape)} {tensor.dtype} on {tensor.device}.")
+
+
+def check_sizes(sizes: Tensor, rows: int, batch: int | None = None) -> int:
+    """A PackedSequence's batch_sizes for so many rows in all, of at most `batch` sequences; -> the sequences that have a token."""
+    if sizes.dtype != torch.int64 or sizes.dim() != 1 or sizes.device.type != "cpu":
+        raise TenorError(f"batch_sizes is [T] int64 on the CPU; got {list(sizes.shape)} {sizes.dtype} on {sizes.device}.")
+    first = int(sizes[0]) if len(sizes) else 0
+    most = first if batch is None else batch
+    if len(sizes) and (first > most or int(sizes[-1]) < 1 or bool((sizes[1:] > sizes[:-1]).any())):
+        raise TenorError(f"batch_sizes must descend from at most {most} (the rows of a batch) to at least 1; got {sizes.tolist()}.")
+    if int(sizes.sum()) != rows:
+        raise TenorError(f"batch_sizes must add up to the {rows} packed rows; got {int(sizes.sum())}.")
+    return first
+
+
+def pack(cell: str, compute: torch.dtype, size: int, hidden: int, weights: Sequence[Tensor | None]) -> Any:
+    """The engine's layer. `weights`: checked, four a direction; they must live and stay as they are while it differentiates."""
+    return _engine.Layer(isa(), getattr(_engine.Cell, cell), getattr(_engine.Type, str(compute).removeprefix("torch.")), size, hidden, _fours(weights))
+
+
+def packed_at(batch_sizes: Tensor, rows: int) -> tuple[int, int, int, int]:
+    """batch_sizes, contiguous, as the engine's functions over packed rows take them."""
+    return batch_sizes.data_ptr(), len(batch_sizes), int(batch_sizes[0]) if len(batch_sizes) else 0, rows
+
+
+def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
 def _fours(tensors: Sequence[Tensor | None]) -> list[tuple[int, ...]]:
-    return [tuple(map(_address, tensors[i : i + 4])) for i in range(0, len(tensors), 4)]
+    return [tuple(map(address, tensors[i : i + 4])) for i in range(0, len(tensors), 4)]
 
 
 class _Native(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, *weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         size, hidden = _check(plan, x, h0, c0, mask, weights)
-        layer = _engine.Layer(isa(), getattr(_engine.Cell, plan.cell), getattr(_engine.Type, str(plan.compute).removeprefix("torch.")), size, hidden, _fours(weights))
+        layer = pack(plan.cell, plan.compute, size, hidden, weights)
         out = x.new_empty(len(x), plan.directions * hidden)
         h_n, c_n = torch.empty_like(h0), torch.empty_like(h0) if c0 is not None else x.new_empty(0)
-        at = tuple(map(_address, (x, h0, c0, mask, out, h_n, c_n)))
+        at = tuple(map(address, (x, h0, c0, mask, out, h_n, c_n)))
         call = layer.forward(plan.batch_sizes.data_ptr(), len(plan.batch_sizes), h0.shape[1], at, plan.keep, torch.get_num_threads())
         ctx.save_for_backward(x, h0, c0, mask, out if plan.cell.startswith("rnn") else None, *weights)  # the RNN's derivative is one of its output
         ctx.plan, ctx.layer, ctx.call = plan, layer, call
@@ -155,8 +181,8 @@ class _Native(torch.autograd.Function):
         d_h0 = torch.empty_like(h0) if wanted[2] else None
         d_c0 = torch.empty_like(c0) if wanted[3] else None
         d_weights = [torch.empty_like(w) if w is not None and want else None for w, want in zip(weights, wanted[5:], strict=True)]
-        at = (*map(_address, (x, h0, c0, mask, out)), 0, 0)
-        gradients = tuple(map(_address, (d_out, d_h, d_c, d_x, d_h0, d_c0)))
+        at = (*map(address, (x, h0, c0, mask, out)), 0, 0)
+        gradients = tuple(map(address, (d_out, d_h, d_c, d_x, d_h0, d_c0)))
         fours = _fours(d_weights) if any(w is not None for w in d_weights) else []
         ctx.layer.backward(ctx.call, at, _fours(weights), gradients, fours, torch.get_num_threads())
         return None, d_x, d_h0, d_c0, None, *d_weights

@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from tenor.cells import native
+from tenor.cells.native import address, check_sizes, packed_at
 from tenor.cells.places import places_of
 from tenor.errors import TenorError
 
@@ -34,28 +35,33 @@ def embed(table: Tensor, ids: Tensor, batch_sizes: Tensor, scale: Tensor | None 
     Raises:
         TenorError: an id that the table has not, or shapes that do not fit.
     """
-    batch = int(batch_sizes[0]) if len(batch_sizes) else 0
+    if ids.dim() != 1 or ids.dtype != torch.int64 or table.dim() != 2:
+        raise TenorError(f"ids are [N] int64 and the table is [V, E]; got {list(ids.shape)} {ids.dtype} and {list(table.shape)}.")
+    batch = check_sizes(batch_sizes, len(ids))
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
         raise TenorError(f"Token ids must be from 0 to {len(table) - 1}, the rows of the embedding; got {int(ids.min())} to {int(ids.max())}.")
-    if int(batch_sizes.sum()) != len(ids) or (scale is not None and scale.shape != ids.shape) or (mask is not None and mask.shape != (batch, table.shape[1])):
-        shapes = [None if t is None else list(t.shape) for t in (ids, scale, mask)]
-        raise TenorError(f"ids and scale are [N] and mask [B, E] for batch_sizes that add up to N; got {shapes} for {int(batch_sizes.sum())} tokens in {batch} rows.")
-    if _in_engine(table, ids, scale, mask):
+    if (scale is not None and scale.shape != ids.shape) or (mask is not None and mask.shape != (batch, table.shape[1])):
+        shapes = [None if t is None else list(t.shape) for t in (scale, mask)]
+        raise TenorError(f"scale is [N] and mask [B, E]; got {shapes} for {len(ids)} tokens in {batch} rows and E = {table.shape[1]}.")
+    if _in_engine(table, scale, mask) and ids.device.type == "cpu":
         out: Tensor = _Embed.apply(table, ids, batch_sizes, scale, mask)  # type: ignore[no-untyped-call]
         return out
     x = F.embedding(ids, table, sparse=True)
     x = x if scale is None else x * scale[:, None]
-    return x if mask is None else x * mask[places_of(batch_sizes).rows.to(x.device)]
+    return x if mask is None or not len(ids) else x * mask[places_of(batch_sizes).rows.to(x.device)]
 
 
 def max_mean(x: Tensor, batch_sizes: Tensor) -> Tensor:
     """[N, F] packed -> [B, 2F]: greatest and mean value of each feature over a row's own tokens. The gradient of a greatest value
     that stands at several steps goes to the first (in torch's path: to all in equal parts)."""
-    if int(batch_sizes.sum()) != len(x):
-        raise TenorError(f"batch_sizes must add up to the {len(x)} rows of x; got {int(batch_sizes.sum())}.")
+    if x.dim() != 2:
+        raise TenorError(f"x is [N, F]; got {list(x.shape)}.")
+    check_sizes(batch_sizes, len(x))
     if _in_engine(x):
         out: Tensor = _MaxMean.apply(x, batch_sizes)  # type: ignore[no-untyped-call]
         return out
+    if not len(x):
+        return x.new_empty(0, 2 * x.shape[1])
     places = places_of(batch_sizes)
     live = places.live.to(x.device)[:, :, None]
     padded = places.pad(x)  # [T, B, F]
@@ -66,15 +72,7 @@ def max_mean(x: Tensor, batch_sizes: Tensor) -> Tensor:
 
 def _in_engine(*tensors: Tensor | None) -> bool:
     there = [t for t in tensors if t is not None]
-    return native.available() and all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.int64) for t in there)
-
-
-def _packed(batch_sizes: Tensor, rows: int) -> tuple[int, int, int, int]:
-    return batch_sizes.data_ptr(), len(batch_sizes), int(batch_sizes[0]) if len(batch_sizes) else 0, rows
-
-
-def _at(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+    return native.available() and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in there)
 
 
 class _Embed(torch.autograd.Function):
@@ -83,7 +81,7 @@ class _Embed(torch.autograd.Function):
         table, ids, batch_sizes = table.contiguous(), ids.contiguous(), batch_sizes.contiguous()
         scale, mask = None if scale is None else scale.contiguous(), None if mask is None else mask.contiguous()
         out = table.new_empty(len(ids), table.shape[1])
-        native.engine().embed(_packed(batch_sizes, len(ids)), _at(table), _at(ids), _at(scale), _at(mask), table.shape[1], _at(out), torch.get_num_threads())
+        native.engine().embed(packed_at(batch_sizes, len(ids)), address(table), address(ids), address(scale), address(mask), table.shape[1], address(out), torch.get_num_threads())
         ctx.save_for_backward(ids, batch_sizes, scale, mask)
         ctx.shape = table.shape
         return out
@@ -94,7 +92,7 @@ class _Embed(torch.autograd.Function):
         ids, batch_sizes, scale, mask = ctx.saved_tensors
         d_out, width = d_out.contiguous(), ctx.shape[1]
         distinct, sums = torch.empty_like(ids), torch.empty_like(d_out)
-        count = native.engine().embed_back(_packed(batch_sizes, len(ids)), _at(ids), _at(scale), _at(mask), width, _at(d_out), _at(distinct), _at(sums), torch.get_num_threads())
+        count = native.engine().embed_back(packed_at(batch_sizes, len(ids)), address(ids), address(scale), address(mask), width, address(d_out), address(distinct), address(sums), torch.get_num_threads())
         # Ascending and without repetition, so it may be called coalesced; its invariants hold by construction.
         gradient = torch.sparse_coo_tensor(distinct[None, :count], sums[:count], ctx.shape, is_coalesced=True, check_invariants=False)
         return gradient, None, None, None, None
@@ -107,7 +105,7 @@ class _MaxMean(torch.autograd.Function):
         batch, width = int(batch_sizes[0]) if len(batch_sizes) else 0, x.shape[1]
         most, mean = x.new_empty(batch, width), x.new_empty(batch, width)
         at = torch.empty(batch, width, dtype=torch.int32)
-        native.engine().pool(_packed(batch_sizes, len(x)), _at(x), width, _at(most), _at(mean), _at(at), torch.get_num_threads())
+        native.engine().pool(packed_at(batch_sizes, len(x)), address(x), width, address(most), address(mean), address(at), torch.get_num_threads())
         ctx.save_for_backward(batch_sizes, at)
         ctx.rows = len(x)
         return torch.cat((most, mean), 1)
@@ -119,5 +117,5 @@ class _MaxMean(torch.autograd.Function):
         width = at.shape[1]
         d_most, d_mean = d_out[:, :width].contiguous(), d_out[:, width:].contiguous()
         d_x = d_out.new_empty(ctx.rows, width)
-        native.engine().pool_back(_packed(batch_sizes, ctx.rows), _at(d_most), _at(d_mean), _at(at), width, _at(d_x), torch.get_num_threads())
+        native.engine().pool_back(packed_at(batch_sizes, ctx.rows), address(d_most), address(d_mean), address(at), width, address(d_x), torch.get_num_threads())
         return d_x, None

@@ -8,17 +8,38 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells.layers import GRU, LSTM, RNN
 from tenor.cells.passes import embed, max_mean
+from tenor.cells.reader import Reader, has_8_bits
+from tenor.cells.reference import Weights
 from tenor.config import ModelConfig
+from tenor.errors import TenorError
 
 _CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
+# A Reader's table has a row of all gates for every word. Beyond this it costs more memory than the speed is worth.
+MOST_TABLE_BYTES = 512 << 20
+
+
 class Encoder(nn.Module):
-    """Args: vocab: number of token ids; config: sizes and dropouts; dtype: of the recurrent layers' products."""
+    """A single layer on a CPU reads by a Reader where nothing is to be learnt: validation and prediction.
+
+    Args:
+        vocab: number of token ids.
+        config: sizes and dropouts.
+        dtype: of the recurrent layers' products; torch.int8 for reading alone (what is differentiated is in bfloat16).
+
+    Raises:
+        TenorError: 8 bits where there are none: several layers, no engine, or a CPU without AVX512-VNNI.
+    """
 
     def __init__(self, vocab: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config
+        self.reading = dtype
+        self._reader: tuple[object, Reader] | None = None
+        if dtype == torch.int8 and not (config.layers == 1 and has_8_bits("rnn_tanh" if config.cell == "rnn" else config.cell)):
+            raise TenorError("Precision int8 needs a model of one layer, the C++ engine and a CPU with AVX512-VNNI. Use bfloat16 or float32.")
+        dtype = torch.bfloat16 if dtype == torch.int8 else dtype
         self.embedding = nn.Embedding(vocab, config.embedding)
         between = config.dropout if config.layers > 1 else 0.0
         self.recurrent = _CELLS[config.cell](
@@ -33,6 +54,11 @@ class Encoder(nn.Module):
     def forward(self, tokens: PackedSequence) -> Tensor:
         """tokens: data [N] ids -> [B, features]"""
         sizes = tokens.batch_sizes
+        reader = self._reader_now(int(sizes[0]))
+        if reader and self.config.pooling == "last":
+            return torch.cat(tuple(reader.last(tokens.data, sizes)), 1)  # [B, D*H]
+        if reader:
+            return reader.pooled(tokens.data, sizes)
         words = features = None
         if self.training:
             words = self._dropped(len(tokens.data), share=self.config.word_dropout)  # whole words
@@ -45,6 +71,27 @@ class Encoder(nn.Module):
             directions = 2 if self.config.bidirectional else 1
             return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
         return max_mean(out.data, sizes)
+
+    def train(self, mode: bool = True) -> Encoder:
+        self._reader = None  # the weights are about to change
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_reader": None}  # a copy makes its own
+
+    def _reader_now(self, batch: int) -> Reader | None:
+        """A Reader of the weights as they are, or None where the layers run step after step."""
+        layer, table = self.recurrent, self.embedding.weight
+        if self.training or torch.is_grad_enabled() or table.is_inference() or self.config.layers > 1 or not layer.path_for(batch).startswith("native"):
+            return None
+        weights: list[Weights] = [(w_ih, w_hh, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layer.all_weights]
+        state = tuple((w.data_ptr(), w._version) for w in (table, *layer.parameters()))
+        if self._reader is None or self._reader[0] != state:
+            sums = len(weights) * (4 if layer.cell == "gru" else len(weights[0][1]) // self.config.hidden) * -(-self.config.hidden // 16) * 16
+            if len(table) * sums * (4 if self.reading == torch.float32 else 2) > MOST_TABLE_BYTES:
+                return None
+            self._reader = (state, Reader(layer.cell, table, weights, self.reading))
+        return self._reader[1]
 
     def _dropped(self, *shape: int, share: float) -> Tensor | None:
         """0, or 1 / (1 - share); None where nothing is dropped."""

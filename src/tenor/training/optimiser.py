@@ -17,8 +17,8 @@ class RowAdamW(torch.optim.AdamW):
     momentum. `lazy=False` gives such gradients AdamW's own rule.
     """
 
-    def __init__(self, params: Any, *, lazy: bool, **settings: Any) -> None:
-        super().__init__(params, **settings)
+    def __init__(self, params: Any, *, lazy: bool, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.0, fused: bool = True) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused)
         self.lazy = lazy
 
     @torch.no_grad()
@@ -32,7 +32,9 @@ class RowAdamW(torch.optim.AdamW):
                         p.grad = None
                     else:
                         p.grad = p.grad.to_dense()
+        changed = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         super().step(closure)
+        torch.autograd.graph.increment_version(changed)  # torch 2.13's fused rule does not tell that it wrote
 
     def _update_rows(self, p: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]
@@ -59,8 +61,7 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> RowAdamW:
     embedding = [p for name, p in model.named_parameters() if "embedding" in name]
     others = [p for name, p in model.named_parameters() if "embedding" not in name]
     groups = [{"params": others, "share": 1.0}, {"params": embedding, "share": config.embedding_rate}]
-    settings = {"lr": config.learning_rate, "eps": config.adam_epsilon, "weight_decay": config.weight_decay, "fused": True}
-    return RowAdamW(groups, lazy=config.lazy_embedding, **settings)
+    return RowAdamW(groups, lazy=config.lazy_embedding, lr=config.learning_rate, eps=config.adam_epsilon, weight_decay=config.weight_decay)
 
 
 def clip(model: nn.Module, most: float) -> None:
@@ -71,6 +72,6 @@ def clip(model: nn.Module, most: float) -> None:
             p.grad = p.grad.coalesce()
         if p.grad is not None:
             numbers.append(p.grad._values() if p.grad.is_sparse else p.grad)
-    if most:
+    if most and numbers:
         total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(numbers)))  # as torch.nn.utils.clip_grad_norm_, which takes no sparse ones
         torch._foreach_mul_(numbers, torch.clamp(most / (total + 1e-6), max=1.0))

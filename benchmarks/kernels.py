@@ -1,0 +1,402 @@
+"""Tenor's kernels against torch's own: real tokens a second, forward and backward of one bidirectional layer (input size = hidden size).
+
+    TENOR_DATA=... python benchmarks/kernels.py                                  everything, 10 to 12 minutes on 2 cores
+    TENOR_DATA=... python benchmarks/kernels.py --only lstm --hidden 64 128      some of it; --quick for a first look
+
+Lengths are those of real film reviews: validation rows (out of the training rows of the article's split), cut at 400 tokens, in the
+batches that the training loop makes. A row of the table runs some of them, longer and shorter ones, the same for all; the larger
+the layer, the fewer and the shorter. All results are `real` tokens: padding counts for nothing.
+
+Contenders, all with the same weights, inputs and cotangents, all giving the gradients of inputs and weights:
+    native           Tenor's layer on its engine
+    tenor on torch   Tenor's layer on torch's kernels (via_torch.run): each direction padded at its end, exact
+    padded           torch.nn on the padded batch, padded before the clock starts; for bfloat16 with weights in bfloat16
+    padded, autocast the same with float32 weights under torch.autocast (bfloat16 only)
+    padded, steps    the padded batch a step at a time, without oneDNN's fused LSTM (LSTM in float32 only: without oneDNN bfloat16 products
+                     crawl, and the other cells have no fused kernel)
+    packed           torch.nn on the PackedSequence, exact; for bfloat16 with weights in bfloat16 (autocast leaves it in float32)
+Generous to torch: the three padded ones start their second direction in the padding, so they compute something else there and save
+the moves that would set it right, and they count all the same; the fastest contender but `native` is `torch's best`.
+
+All contenders run in turn, repeat by repeat; the median counts. Who was 2.5 times slower than the fastest on the shortest batch gets
+two repeats, who was 20 times slower one. Before a row's clock starts, native's outputs and gradients must equal those of
+torch.nn in float32 on packed rows. `gflops` counts the products of real tokens, `share` is that of torch's own torch.mm, measured
+just before each row. Then: one thread against all, and cost against length (each row 1, 2, 4 and 8 times as long).
+Writes benchmarks/results/kernels.json, unless only some of it ran and no --out says where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from peers.data import TRAIN_ROWS, labelled
+from reviews import RESULTS, machine
+from tenor.cells import GRU, LSTM, RNN, native
+from tenor.config import TextConfig
+from tenor.data.batches import POOL, shuffled
+from tenor.data.splits import validation_split
+from tenor.training.fit import Tokenised
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+OURS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+TORCHS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+ROWS_A_BATCH = {64: 32, 128: 64, 256: 64, 512: 64, 1024: 64}  # by hidden size
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+LIMIT = 400  # tokens of a review
+SHORT = 48  # tokens of the shortest batch
+WORK = 1e11  # floating-point operations of a pass, about: 1 s at 100 GFLOP/s
+REPEATS = 5
+ROW_SECONDS = 8.0  # after so many a row ends, if it has three repeats
+APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # as far as native may be from torch.nn in float32, as a share of the norm
+SHAPES = ((2048, 2048, 2048), (4096, 1024, 4096))  # of torch.mm
+MB = 1 << 20
+
+
+# Batches -------------------------------------------------------------------------------------------------------------
+
+
+def review_lengths() -> np.ndarray:
+    """[rows] tokens of validation rows, as many as the training loop sorts together at 64 a batch."""
+    texts, labels = labelled()
+    _, rows = validation_split(labels, np.arange(TRAIN_ROWS), POOL * 64, seed=0)
+    ids = Tokenised.of([texts[row] for row in rows], TextConfig(max_tokens=LIMIT)).ids  # lengths do not depend on the vocabulary
+    lengths: np.ndarray = np.clip(ids.lengths, 1, LIMIT)
+    return lengths
+
+
+def choose(lengths: np.ndarray, size: int, tokens: float) -> list[np.ndarray]:
+    """Lengths of some of the loop's batches, shortest batch first: three of about half, once and one and a half times a length so that
+    they have about so many tokens in all; one short batch where three would be too much."""
+    batches = [lengths[rows] for rows in shuffled(lengths, size, seed=0, epoch=0)]
+    middle = min(float(lengths.mean()), tokens / (3 * size))
+    wanted = [middle / 2, middle, 1.5 * middle] if middle >= 2 * SHORT else [max(SHORT, tokens / size)]
+    return [min(batches, key=lambda b: abs(float(b.mean()) - w)) for w in wanted]
+
+
+class Batch:
+    """Random inputs and cotangents for rows of these lengths (descending), in every form that a contender takes.
+
+    Forms: "packed" [N, F]; "padded" [T, B, F].
+    """
+
+    def __init__(self, lengths: np.ndarray, size: int, hidden: int) -> None:
+        self.tokens, self.slots = int(lengths.sum()), len(lengths) * int(lengths[0])
+        live = torch.arange(int(lengths[0]))[:, None] < torch.from_numpy(lengths)  # [T, B]
+        self.sizes = live.sum(1)  # [T]
+        draw = torch.Generator().manual_seed(0)
+        x = torch.randn(*live.shape, size, generator=draw)
+        d_out = torch.randn(*live.shape, 2 * hidden, generator=draw) * live[:, :, None]
+        self._wide = {(what, form): t for what, whole in (("x", x), ("d_out", d_out)) for form, t in (("packed", whole[live]), ("padded", whole))}
+        self._made: dict[tuple[str, str, torch.dtype], Tensor] = {}
+
+    def get(self, what: str, form: str, dtype: torch.dtype) -> Tensor:
+        """x or d_out, made when first asked for."""
+        key = (what, form, dtype)
+        if key not in self._made:
+            self._made[key] = self._wide[what, form].to(dtype, copy=True).requires_grad_(what == "x")
+        return self._made[key]
+
+
+# Contenders ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    layer: nn.Module
+    form: str  # of Batch
+    kernel: str = "auto"  # TENOR_KERNEL for Tenor's layers
+    autocast: bool = False
+    onednn: bool = True
+
+    def run(self, batch: Batch) -> list[Tensor]:
+        """-> outputs, and the gradients of the input and of each weight"""
+        x = batch.get("x", self.form, next(self.layer.parameters()).dtype)
+        os.environ["TENOR_KERNEL"] = self.kernel
+        torch._C._set_mkldnn_enabled(self.onednn)  # what torch.backends.mkldnn.flags does, without its warning
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            out = self.layer(x if self.form == "padded" else PackedSequence(x, batch.sizes))[0]
+        out = out.data if isinstance(out, PackedSequence) else out
+        gradients = torch.autograd.grad(out, [x, *self.layer.parameters()], batch.get("d_out", self.form, out.dtype))
+        torch._C._set_mkldnn_enabled(True)
+        return [out.detach(), *gradients]
+
+    def seconds(self, batches: Iterable[Batch]) -> float:
+        time.sleep(0.02)  # threads of the one before wait actively for a while
+        began = time.perf_counter()
+        for batch in batches:
+            self.run(batch)
+        return time.perf_counter() - began
+
+
+def native_layer(cell: str, hidden: int, dtype: torch.dtype) -> nn.Module:
+    torch.manual_seed(0)
+    layer: nn.Module = OURS[cell](hidden, hidden, bidirectional=True, compute=dtype)
+    return layer
+
+
+def contenders(cell: str, hidden: int, dtype: torch.dtype) -> list[Contender]:
+    """Native first, then torch's; the head of this file says what they are."""
+    ours = native_layer(cell, hidden, dtype)
+    wide = TORCHS[cell](hidden, hidden, bidirectional=True)
+    wide.load_state_dict(ours.state_dict())
+    same = TORCHS[cell](hidden, hidden, bidirectional=True, dtype=dtype)
+    same.load_state_dict(ours.state_dict())
+    found = [
+        Contender("native", ours, "packed", kernel="native"),
+        Contender("tenor on torch", ours, "packed", kernel="torch"),
+        Contender("padded", same, "padded"),
+    ]
+    if dtype == torch.bfloat16:
+        found.append(Contender("padded, autocast", wide, "padded", autocast=True))
+    elif cell == "lstm":
+        found.append(Contender("padded, steps", same, "padded", onednn=False))
+    return [*found, Contender("packed", same, "packed")]
+
+
+def difference(cell: str, hidden: int, dtype: torch.dtype, batch: Batch) -> float:
+    """How far native's outputs and gradients are from torch.nn's in float32 on packed rows: the greatest norm of a difference, as a
+    share of the norm. Ends the program if that is too much."""
+    wide = contenders(cell, hidden, torch.float32)[-1]
+    found = contenders(cell, hidden, dtype)[0].run(batch)
+    far = max(float((a - b).norm() / b.norm()) for a, b in zip(found, wide.run(batch), strict=True))
+    if not far < APART[dtype]:
+        raise SystemExit(f"native {cell} {hidden} {dtype} differs from torch.nn by {far:.2g} of the norm; times mean nothing then.")
+    return far
+
+
+def command() -> str:
+    """How this program was called, without the folders of this machine."""
+    return " ".join([f"python benchmarks/{Path(sys.argv[0]).name}", *(Path(a).name if os.sep in a else a for a in sys.argv[1:])])
+
+
+# Measuring -----------------------------------------------------------------------------------------------------------
+
+
+class Others:
+    """How many cores the machine's other programs used while the `with` lasted (0 where there is no /proc/stat)."""
+
+    cores = 0.0
+
+    def __enter__(self) -> Others:
+        self._began, self._before = time.perf_counter(), self._used()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        seconds, after = time.perf_counter() - self._began, self._used()
+        self.cores = round(max(0.0, (after[0] - self._before[0]) - (after[1] - self._before[1])) / seconds, 2)
+
+    @staticmethod
+    def _used() -> tuple[float, float]:
+        """Seconds of all cores used by everything since the machine's start, and by this program with those that it started and that have ended."""
+        path = Path("/proc/stat")
+        ticks = [int(t) for t in path.read_text().split("\n", 1)[0].split()[1:9]] if path.exists() else [0] * 8
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
+
+
+def measure(tried: Sequence[Contender], batches: Sequence[Batch], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each pass over the batches, by contender, the warm-up left out."""
+    first: dict[str, float] = {}
+    for contender in tried:
+        first[contender.name] = contender.seconds(batches[:1])
+        if first[contender.name] < 0.5:  # what is made once (threads, oneDNN's code for these shapes) would count
+            first[contender.name] = contender.seconds(batches[:1])
+    fastest = min(first.values())
+    allowed = {name: 1 if s > 20 * fastest else 2 if s > 2.5 * fastest else repeats for name, s in first.items()}
+    for contender in tried:
+        if allowed[contender.name] > 1:
+            contender.seconds(batches[1:])
+    times: dict[str, list[float]] = {c.name: [] for c in tried}
+    began = time.perf_counter()
+    for turn in range(repeats):
+        if turn >= 3 and time.perf_counter() - began > ROW_SECONDS:
+            break
+        for contender in tried:
+            if turn < allowed[contender.name]:
+                times[contender.name].append(contender.seconds(batches))
+    return times
+
+
+def matmul_rate(dtype: torch.dtype) -> float:
+    """GFLOP/s of torch.mm, the better of two shapes, each the median of three."""
+    rates = []
+    for m, k, n in SHAPES:
+        a, b, out = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype), torch.empty(m, n, dtype=dtype)
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            torch.mm(a, b, out=out)
+            times.append(time.perf_counter() - began)
+        rates.append(2e-9 * m * k * n / median(times[1:]))
+    return max(rates)
+
+
+def operations(cell: str, hidden: int) -> float:
+    """Of a token, forward and backward, both directions: the products alone."""
+    return 3 * 2 * 2 * GATES[cell] * hidden * (hidden + hidden)
+
+
+def table(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int, work: float) -> list[dict[str, Any]]:
+    """Every cell, size and format: native and torch's."""
+    rows = []
+    print(f"{'cell':5}{'hidden':>7}{'batch':>6} {'format':9}{'native':>9}{'torch':>9}  {'by':17}{'ratio':>6}{'packed':>9}{'ratio':>7}{'gflops':>8}{'torch.mm':>9}{'share':>6}{'others':>7}")
+    for cell in cells:
+        for hidden in sizes:
+            for name, dtype in DTYPES.items():
+                began = time.perf_counter()
+                size = ROWS_A_BATCH[hidden]
+                batches = [Batch(b, hidden, hidden) for b in choose(lengths, size, work / operations(cell, hidden))]
+                far = difference(cell, hidden, dtype, batches[0])
+                with Others() as others:
+                    matmul = matmul_rate(dtype)
+                    times = measure(contenders(cell, hidden, dtype), batches, repeats)
+                tokens = sum(b.tokens for b in batches)
+                rates = {k: tokens / median(v) for k, v in times.items()}
+                best = max((k for k in rates if k != "native"), key=lambda k: rates[k])
+                gflops = rates["native"] * operations(cell, hidden) / 1e9
+                row = {
+                    "cell": cell, "hidden": hidden, "batch": size, "dtype": name, "tokens": tokens, "steps": [len(b.sizes) for b in batches],
+                    "padding_share": round(1 - tokens / sum(b.slots for b in batches), 4), "native": round(rates["native"]), "torch_best": best,
+                    "ratio": round(rates["native"] / rates[best], 3), "ratio_to_packed": round(rates["native"] / rates["packed"], 2),
+                    "tokens_per_second": {k: round(v) for k, v in rates.items()}, "gflops": round(gflops, 1), "torch_mm_gflops": round(matmul, 1),
+                    "share": round(gflops / matmul, 3), "difference": far, "cores_used_by_others": others.cores,
+                    "seconds_of_passes": {k: [round(s, 5) for s in v] for k, v in times.items()}, "seconds": round(time.perf_counter() - began, 1),
+                }  # fmt: skip
+                rows.append(row)
+                print(f"{cell:5}{hidden:7}{size:6} {name:9}{rates['native']:9,.0f}{rates[best]:9,.0f}  {best:17}{row['ratio']:6.2f}{rates['packed']:9,.0f}{row['ratio_to_packed']:7.1f}{gflops:8.1f}{matmul:9.1f}{row['share']:6.2f}{others.cores:7.2f}", flush=True)
+    return rows
+
+
+def threads(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int, work: float) -> list[dict[str, Any]]:
+    """Native with one thread and with all, in turn."""
+    most, rows = torch.get_num_threads(), []
+    for cell in cells:
+        for hidden in sizes:
+            for name, dtype in DTYPES.items():
+                layer = Contender("native", native_layer(cell, hidden, dtype), "packed", kernel="native")
+                batches = [Batch(b, hidden, hidden) for b in choose(lengths, ROWS_A_BATCH[hidden], work / operations(cell, hidden))]
+                times: dict[int, list[float]] = {1: [], most: []}
+                with Others() as others:
+                    for _ in range(1 + repeats):
+                        for number in times:
+                            torch.set_num_threads(number)
+                            times[number].append(layer.seconds(batches))
+                rates = {number: sum(b.tokens for b in batches) / median(s[1:]) for number, s in times.items()}
+                row = {"cell": cell, "hidden": hidden, "dtype": name, "tokens_per_second": {str(k): round(v) for k, v in rates.items()}, "ratio": round(rates[most] / rates[1], 3), "cores_used_by_others": others.cores}
+                rows.append(row)
+                print(f"threads: {cell} {hidden} {name}: 1: {rates[1]:,.0f}, {most}: {rates[most]:,.0f} tokens/s, {row['ratio']:.2f} times; others {others.cores:.2f}", flush=True)
+    torch.set_num_threads(most)
+    return rows
+
+
+# Cost against length -------------------------------------------------------------------------------------------------
+
+
+def peak_mb() -> float:
+    """Greatest resident memory of this process so far. Linux: without what the one that started it had."""
+    path = Path("/proc/self/status")
+    if path.exists():
+        return int(next(line for line in path.read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MB if sys.platform == "darwin" else 1024)
+
+
+def memory_of_a_pass() -> None:
+    """In a process of its own: the case from stdin, the memory before a pass (input and cotangent made) and at its peak to stdout."""
+    case = json.load(sys.stdin)
+    torch.set_num_threads(case["threads"])
+    hidden = case["hidden"]
+    layer = Contender("native", native_layer(case["cell"], hidden, DTYPES[case["dtype"]]), "packed", kernel="native")
+    batch = Batch(np.array(case["lengths"]), hidden, hidden)
+    layer.run(Batch(np.array([3, 2]), hidden, hidden))
+    for what in ("x", "d_out"):
+        batch.get(what, "packed", torch.float32)
+    before = peak_mb()
+    layer.run(batch)
+    print(json.dumps({"before": before, "peak": peak_mb()}))
+
+
+def linear(cell: str, hidden: int, lengths: np.ndarray, repeats: int) -> list[dict[str, Any]]:
+    """Native on a batch of reviews, and on rows 2, 4 and 8 times as long: seconds a token, and memory."""
+    rows = []
+    reviews = choose(lengths, ROWS_A_BATCH[hidden], np.inf)[1]  # of the mean length
+    for name, dtype in DTYPES.items():
+        layer = Contender("native", native_layer(cell, hidden, dtype), "packed", kernel="native")
+        batches = {times: Batch(reviews * times, hidden, hidden) for times in (1, 2, 4, 8)}
+        seconds: dict[int, list[float]] = {times: [] for times in batches}
+        with Others() as others:
+            for _ in range(1 + repeats):
+                for times, batch in batches.items():
+                    seconds[times].append(layer.seconds([batch]))
+        each = {times: median(s[1:]) / batches[times].tokens for times, s in seconds.items()}
+        for times, batch in batches.items():
+            case = {"cell": cell, "hidden": hidden, "dtype": name, "lengths": (reviews * times).tolist(), "threads": torch.get_num_threads()}
+            done = subprocess.run([sys.executable, __file__, "--memory"], input=json.dumps(case), stdout=subprocess.PIPE, text=True, check=True)
+            memory = json.loads(done.stdout)
+            row = {
+                "cell": cell, "hidden": hidden, "dtype": name, "times": times, "tokens": batch.tokens, "tokens_per_second": round(1 / each[times]),
+                "seconds_a_token_to_1x": round(each[times] / each[1], 3), "peak_memory_mb": round(memory["peak"], 1),
+                "pass_memory_mb": round(memory["peak"] - memory["before"], 1), "cores_used_by_others": others.cores,
+            }  # fmt: skip
+            rows.append(row)
+            print(f"linear: {cell} {hidden} {name} x{times}: {batch.tokens:,} tokens, {row['tokens_per_second']:,} tokens/s, seconds a token {row['seconds_a_token_to_1x']:.2f} of x1, peak {memory['peak']:,.0f} MB, of which the pass {row['pass_memory_mb']:,.1f}; others {others.cores:.2f}", flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=GATES, default=list(GATES), metavar="CELL", help=f"of: {', '.join(GATES)}")
+    parser.add_argument("--hidden", nargs="+", type=int, choices=ROWS_A_BATCH, default=list(ROWS_A_BATCH), metavar="H", help=f"of: {', '.join(map(str, ROWS_A_BATCH))}")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work and two repeats")
+    parser.add_argument("--out", type=Path, help="JSON to write; without it a run of everything writes results/kernels.json")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)  # what `linear` starts
+    asked = parser.parse_args()
+    if not native.available():
+        raise SystemExit(native.why_not())
+    if asked.memory:
+        memory_of_a_pass()
+        return
+    torch.set_num_threads(asked.threads)
+    repeats, work = (2, WORK / 10) if asked.quick else (REPEATS, WORK)
+    began = time.perf_counter()
+    lengths = review_lengths()
+    seconds = {"read": time.perf_counter() - began}
+    answer: dict[str, Any] = {"made_with": command()}
+    answer["machine"] = machine() | {"isa": native.isa(), "threads": asked.threads}
+    answer["reviews"] = {"rows": len(lengths), "mean_tokens": round(float(lengths.mean()), 1), "limit": LIMIT}
+    few = [h for h in asked.hidden if h <= 256]
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "table": lambda: table(asked.only, asked.hidden, lengths, repeats, work),
+        "threads": lambda: threads(asked.only[:1], few, lengths, repeats, work),
+        "linear": lambda: linear(asked.only[0], 128, lengths, repeats) if 128 in few else [],
+    }
+    for part, run in parts.items():
+        start = time.perf_counter()
+        answer[part] = run()
+        seconds[part] = time.perf_counter() - start
+    answer["seconds"] = {k: round(v, 1) for k, v in (seconds | {"all": time.perf_counter() - began}).items()}
+    everything = asked.only == list(GATES) and asked.hidden == list(ROWS_A_BATCH) and not asked.quick
+    out = asked.out or (RESULTS / "kernels.json" if everything else None)
+    if out:
+        out.write_text(json.dumps(answer, indent=2) + "\n")
+    print(f"{answer['seconds']['all']:.0f} s; {f'written to {out.name}' if out else 'not all of it ran, so nothing is written; --out says where'}")
+
+
+if __name__ == "__main__":
+    main()

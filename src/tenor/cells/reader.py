@@ -1,0 +1,82 @@
+"""An embedding and one recurrent layer with frozen weights, read at once: word ids in, one vector a row out.
+
+Each word's product with W_ih is computed once and looked up afterwards, and the outputs are pooled as they come: half of the
+products, and neither x nor the outputs are ever written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tenor.cells import native
+from tenor.cells.reference import Weights
+from tenor.errors import TenorError
+
+CELLS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
+
+class Reader:
+    """Weights as they are now: later changes do not reach it.
+
+    Args:
+        cell: one of CELLS.
+        embedding: [V, E] on the CPU.
+        weights: as in the kernels' contract (reference.py).
+        compute: format of the products and of the looked-up sums, torch.float32 or torch.bfloat16; torch.int8 takes W_hh (a scale
+            a column) and the states of the recurrent product in 8 bits and all else as bfloat16 does, on CPUs with AVX512-VNNI.
+
+    Raises:
+        TenorError: the engine is not built, an unknown cell or format, or weights that do not fit.
+    """
+
+    def __init__(self, cell: str, embedding: Tensor, weights: Sequence[Weights], compute: torch.dtype) -> None:
+        if not native.available():
+            raise TenorError(f"A Reader needs the engine: {native.why_not()}.")
+        if cell not in CELLS or compute not in (torch.float32, torch.bfloat16, torch.int8) or len(weights) not in (1, 2) or embedding.dim() != 2:
+            raise TenorError(
+                f"A Reader takes {', '.join(CELLS)} in float32, bfloat16 or int8, an embedding [V, E] and 1 or 2 directions; "
+                f"got {cell} in {compute}, {list(embedding.shape)} and {len(weights)}."
+            )
+        eight = compute == torch.int8
+        if eight and not has_8_bits(cell):
+            raise TenorError(f"8-bit products need AVX512-VNNI and a cell whose states are at most 1; here are {native.isa()} and {cell}. Use bfloat16.")
+        self.vocabulary, self.directions, self.hidden = len(embedding), len(weights), weights[0][1].shape[1]
+        flat = [None if w is None else w.detach().float().contiguous() for direction in weights for w in direction]
+        embedding = embedding.detach().float().contiguous()
+        if embedding.device.type != "cpu":
+            raise TenorError(f"A Reader's embedding is on the CPU; got {embedding.device}.")
+        native.check_weights(cell, embedding.shape[1], self.hidden, flat, torch.float32)
+        self._layer = native.pack(cell, torch.bfloat16 if eight else compute, embedding.shape[1], self.hidden, flat)
+        self._layer.fold(embedding.data_ptr(), self.vocabulary, eight, torch.get_num_threads())
+
+    def pooled(self, ids: Tensor, batch_sizes: Tensor) -> Tensor:
+        """ids [N] int64 packed, batch_sizes [T] -> [B, 2*D*H]: greatest and mean value of each output over a row's own tokens."""
+        out = torch.empty(self._check(ids, batch_sizes), 2 * self.directions * self.hidden)
+        self._read(ids, batch_sizes, out, None)
+        return out
+
+    def last(self, ids: Tensor, batch_sizes: Tensor) -> Tensor:
+        """-> [D, B, H], the state after each row's last token (the second direction: after its first)."""
+        out = torch.empty(self.directions, self._check(ids, batch_sizes), self.hidden)
+        self._read(ids, batch_sizes, None, out)
+        return out
+
+    def _check(self, ids: Tensor, batch_sizes: Tensor) -> int:
+        """-> number of rows"""
+        if ids.dtype != torch.int64 or ids.dim() != 1 or ids.device.type != "cpu":
+            raise TenorError(f"ids is [N] int64 on the CPU; got {list(ids.shape)} {ids.dtype} on {ids.device}.")
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.vocabulary:
+            raise TenorError(f"Token ids must be from 0 to {self.vocabulary - 1}, the rows of the embedding; got {int(ids.min())} to {int(ids.max())}.")
+        return native.check_sizes(batch_sizes, len(ids))
+
+    def _read(self, ids: Tensor, batch_sizes: Tensor, pooled: Tensor | None, last: Tensor | None) -> None:
+        ids, batch_sizes = ids.contiguous(), batch_sizes.contiguous()
+        self._layer.read(native.packed_at(batch_sizes, len(ids)), ids.data_ptr(), native.address(pooled), native.address(last), torch.get_num_threads())
+
+
+def has_8_bits(cell: str) -> bool:
+    """Whether the engine is here, and this CPU has 8-bit products for the cell: its states must be at most 1."""
+    return native.available() and native.isa() == "avx512_bf16" and cell != "rnn_relu"
