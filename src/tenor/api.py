@@ -27,7 +27,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A recurrent text classifier.
 
     Args:
-        preset: "base" (recommended) or "article" (the classic tutorial network); None in any other argument is its value.
+        preset: "base" (recommended), "quick" (seconds instead of minutes) or "article" (the classic tutorial network); None in any other argument is its value.
         cell: "lstm", "gru" or "rnn".
         layers: stacked recurrent layers.
         hidden: units a direction.

@@ -58,7 +58,7 @@ def train(
     text: TextColumnName = None,
     label: LabelColumnName = None,
     stars: Stars = "classes",
-    preset: Annotated[Literal["base", "article"], typer.Option(help="base: recommended. article: the classic tutorial network.")] = "base",
+    preset: Annotated[Literal["base", "quick", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. article: the classic tutorial network.")] = "base",
     cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
     layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,

@@ -23,6 +23,7 @@ class TextConfig:
     vocab: int = 30_000  # entries, <pad> and <unk> included
     max_tokens: int = 400  # longer texts are cut, and it is said how many
     keep: Literal["head", "tail", "ends"] = "ends"  # what stays of a text that is cut
+    pairs: int = 0  # neighbouring words that tell the labels apart are read as tokens too, at most so many of them
     pad_to_max: bool = False  # True: short texts get <pad> in front, which the network reads (the tutorials' way)
 
 
@@ -93,7 +94,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 
 
 # The least that each number may be, and for shares (dropouts) also the most.
-_AT_LEAST = {"vocab": 3, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
+_AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0}  # fmt: skip
 _SHARES = ("word_dropout", "embedding_dropout", "dropout")
 _ABOVE_0 = ("learning_rate", "adam_epsilon")

@@ -11,10 +11,13 @@ import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
+from tenor.data.pairs import Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, probabilities
 from tenor.store import Stored
+
+PAIRS = "pairs"  # among the stored weights
 
 
 class Pipeline:
@@ -22,33 +25,43 @@ class Pipeline:
 
     Args:
         labels: names in the order of the probabilities; with two, the second is the positive one.
-        tokenizer, text: how a text becomes ids.
+        tokenizer, text, pairs: how a text becomes ids.
         model: the network's sizes.
         device, precision: where and how it computes; int8 is for reading alone.
     """
 
     def __init__(
-        self, labels: Sequence[Any], tokenizer: Tokenizer, text: TextConfig, model: ModelConfig, device: Device = "auto", precision: ReadingPrecision = "auto"
+        self,
+        labels: Sequence[Any],
+        tokenizer: Tokenizer,
+        text: TextConfig,
+        model: ModelConfig,
+        device: Device = "auto",
+        precision: ReadingPrecision = "auto",
+        pairs: Pairs | None = None,
     ) -> None:
-        self.labels, self.tokenizer, self.text, self.model = list(labels), tokenizer, text, model
+        self.labels, self.tokenizer, self.text, self.model, self.pairs = list(labels), tokenizer, text, model, pairs
         where = choose_device(device)
-        self.network = TextClassifier(len(tokenizer), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
+        self.network = TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
 
     @property
     def pad_to(self) -> int:
         return self.text.max_tokens if self.text.pad_to_max else 0
 
-    def cut(self, ids: Ragged) -> Ragged:
-        return cut(ids, self.text.max_tokens, self.text.keep)
+    def read(self, ids: Ragged) -> Ragged:
+        """Ids of the tokenizer -> those that the network reads."""
+        return cut(self.pairs.read(ids) if self.pairs else ids, self.text.max_tokens, self.text.keep)
 
     def probabilities(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""
         ids = self.tokenizer.encode(texts)
-        return probabilities(self.network, self.cut(ids), pad_to=self.pad_to), ids.lengths
+        return probabilities(self.network, self.read(ids), pad_to=self.pad_to), ids.lengths
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model)} | more
         weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}
+        if self.pairs:
+            weights[PAIRS] = self.pairs.keys
         return Stored(config, self.tokenizer.to_json(), weights, metrics, history)
 
     @classmethod
@@ -60,14 +73,19 @@ class Pipeline:
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
         tokenizer = Tokenizer.from_json(stored.tokenizer)
+        weights = dict(stored.weights)
+        keys = weights.pop(PAIRS, None)
+        if (keys is not None) != (text.pairs > 0):
+            raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
+        pairs = None if keys is None else Pairs(keys, len(tokenizer))
         with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
-            network = TextClassifier(len(tokenizer), len(config["labels"]), model)
+            network = TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(config["labels"]), model)
         expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        found = {k: v.shape for k, v in stored.weights.items()}
+        found = {k: v.shape for k, v in weights.items()}
         if expected != found:
             odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
             raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
-        pipeline = cls(config["labels"], tokenizer, text, model, device, precision)
-        pipeline.network.load_state_dict({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs)
+        pipeline.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
         pipeline.network.eval()
         return pipeline

@@ -13,6 +13,7 @@ import torch
 
 from tenor.config import TextConfig, check
 from tenor.data.batches import by_length, pack, shuffled
+from tenor.data.pairs import choose_pairs, counts_by_label
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
@@ -20,7 +21,7 @@ from tenor.training.events import Events
 from tenor.training.loop import Outcome
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
-from tenor.training.vectors import word_vectors
+from tenor.training.vectors import with_pairs, word_vectors
 
 
 class ClassifyExamples:
@@ -100,18 +101,21 @@ def fit(
     """
     check(preset.text, preset.model, preset.train)
     tokenizer, whole = train.tokenizer, train.ids
+    pairs = choose_pairs(whole, train_targets, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
     with torch.random.fork_rng():
         torch.manual_seed(preset.train.seed)
         try:
-            pipeline = Pipeline(labels, tokenizer, preset.text, preset.model, preset.train.device, preset.train.precision)
+            pipeline = Pipeline(labels, tokenizer, preset.text, preset.model, preset.train.device, preset.train.precision, pairs)
         except RuntimeError as error:  # torch has no class of its own for want of memory on a CPU
             if "memory" not in str(error):
                 raise
             raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
         if preset.train.vectors:
             vectors = word_vectors(whole, len(tokenizer), preset.model.embedding, preset.train.seed)
+            if pairs:
+                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), train_targets, len(labels), len(tokenizer) + len(pairs.keys)))
             pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
-        ids, validation_ids = pipeline.cut(whole), pipeline.cut(tokenizer.encode(validation_texts))
+        ids, validation_ids = pipeline.read(whole), pipeline.read(tokenizer.encode(validation_texts))
         examples = ClassifyExamples(ids, train_targets, validation_ids, validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples)
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)

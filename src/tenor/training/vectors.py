@@ -12,11 +12,13 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
+from tenor.data.pairs import Pairs, log_ratios
 from tenor.data.text import UNK, Ragged
 
 WINDOW = 4  # neighbours on each side
 CONTEXTS = 10_000  # the most frequent words serve as neighbours; ids are in the order of frequency
 LEAST = 2  # pairs seen once are chance, and most of the matrix (33,258 film reviews: 4.8 of 7.7 million)
+RATIO_SCALE = 0.5  # of the log-count ratios; 0.3 and 1 gave the same
 SCALE = 0.25  # standard deviation of the vectors' numbers; the only one tried
 
 
@@ -44,6 +46,26 @@ def word_vectors(ids: Ragged, vocab: int, size: int, seed: int) -> np.ndarray:
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     shared[:, :components] = np.where(lengths > 1e-6, found / np.maximum(lengths, 1e-6), 0) * (SCALE * components**0.5)
     return shared
+
+
+def with_pairs(vectors: np.ndarray, pairs: Pairs, counts: np.ndarray) -> np.ndarray:
+    """The embedding to start from where pairs of words are read too.
+
+    A pair starts between its two words. And where there is room, the first numbers say what counting alone knows: the
+    log-count ratios (0.9137 without them, 0.9163 with them after an epoch on film reviews, validation rows).
+
+    Args:
+        vectors: [vocab, size] of the words. pairs: what is read beside them. counts: [vocab + P, labels] occurrences.
+
+    Returns:
+        [vocab + P, size] float32
+    """
+    first, second = pairs.words
+    out = np.concatenate([vectors, (vectors[first] + vectors[second]) / np.sqrt(2)]).astype(np.float32)
+    ratio, _ = log_ratios(counts)
+    if 4 * ratio.shape[1] <= out.shape[1]:
+        out[UNK + 1 :, : ratio.shape[1]] = RATIO_SCALE * ratio[UNK + 1 :]
+    return out
 
 
 def _pair_counts(ids: Ragged, vocab: int, contexts: int) -> sparse.csr_matrix:
