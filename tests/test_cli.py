@@ -37,6 +37,8 @@ def test_evaluate_predict_info_agree(tenor, model, reviews, tmp_path):
     piped = tenor("predict", "-i", "-", "-m", model, stdin=rows[0]["review"] + "\n\nlate\n").out.splitlines()
     assert [line.count("\t") for line in piped] == [2, 2, 2] and piped[0].startswith(rows[0]["label"])
     assert re.match("(native|torch) LSTM, ", tenor("info", model, "--json").json["kernel"])
+    here = tenor("info", "--json").json
+    assert re.match("built; |absent: ", here["engine"]) and "LSTM" in here["LSTM"] and here["torch"] in tenor("info").out
     assert "Kernel here" in tenor("info", model).out
 
 

@@ -79,6 +79,14 @@ def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: tor
     return _kernel("native", cell, compute, device, projected, "the engine is built, and not measured slower here")
 
 
+def describe() -> dict[str, object]:
+    """What this machine runs recurrent layers with. Raises TenorError if TENOR_KERNEL or TENOR_ISA ask for what is not there."""
+    engine = f"built; {native.isa()} of {', '.join(native.isas())}" if native.available() else f"absent: {native.why_not()}"
+    kernels = {LABELS[cell]: choose(cell, 128, 32, torch.float32, torch.device("cpu")).why for cell in LABELS}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {"engine": engine, "torch": torch.__version__, "threads": torch.get_num_threads(), "gpu": gpu} | kernels
+
+
 def _kernel(name: str, cell: str, compute: torch.dtype, device: torch.device, projected: bool, reason: str) -> Kernel:
     if name == "native":
         run, details = native.run, native.isa()

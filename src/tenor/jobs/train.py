@@ -43,13 +43,14 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         say("Resume", [f"{order.out} is finished already; nothing to do."])
         return done.metrics | {"model": str(order.out), "history": done.history}
     data = prepare(order, progress)
+    prepared = time.perf_counter()
     preset = order.preset(data.findings.train)
     train_texts = data.texts(data.split.train)
     tokens = Tokenised.of(train_texts, preset.text)
     counts = tokens.counts(preset.text.max_tokens)
     sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens)]
     say("Data", sentences)
-    read_seconds = time.perf_counter() - began
+    tokenised = time.perf_counter()
     try:
         _open(work, order, say)
         v, targets = data.split.validation, data.targets
@@ -58,16 +59,23 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
         _clear(work, only_empty=True)
+    fitted = time.perf_counter()
     metrics: dict[str, Any] = {
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
         "data": data.findings.to_json() | counts | {"sentences": sentences},
         "kernel": pipeline.network.path,
-        "seconds": {"read_and_check": round(read_seconds, 2), "train": round(outcome.seconds, 2)},
+        "seconds": {
+            "read_and_check": round(prepared - began, 2),
+            "vocabulary_and_ids": round(tokenised - prepared, 2),
+            "pairs_vectors_network": round(fitted - tokenised - outcome.seconds, 2),
+            "train": round(outcome.seconds, 2),
+        },
     }
     if outcome.finished and len(data.split.test):
         metrics |= _test(pipeline, data, train_texts, order)
+        metrics["seconds"]["test_and_baseline"] = round(time.perf_counter() - fitted, 2)
     metrics["seconds"]["all"] = round(time.perf_counter() - began, 2)
     try:
         _write(order, preset, pipeline, outcome, metrics)
