@@ -71,10 +71,10 @@ def test_counts_are_those_of_a_loop(rows, data):
 
 
 def test_ratio_is_the_logarithm_of_shares():
-    ratio, sure = log_ratios(np.array([[3, 0], [1, 5], [6, 5]]))
+    ratio, sure = log_ratios(np.array([[3, 0], [1, 5], [6, 5]]), np.array([10, 10]))
     np.testing.assert_allclose(ratio[:, 0], [math.log((1 / 10) / (4 / 10)), math.log((6 / 10) / (2 / 10)), math.log((6 / 10) / (7 / 10))])
     assert sure[0] < 0 < sure[1]
-    three, _ = log_ratios(np.array([[3, 0, 1], [1, 5, 1]]))
+    three, _ = log_ratios(np.array([[3, 0, 1], [1, 5, 1]]), np.array([4, 5, 2]))
     np.testing.assert_allclose(three[0], [math.log((4 / 4) / (2 / 7)), math.log((1 / 5) / (5 / 6)), math.log((2 / 2) / (4 / 9))])
 
 
@@ -93,7 +93,7 @@ def test_a_pair_starts_between_its_words_and_knows_its_ratio():
     start = with_pairs(vectors, pairs, counts)
     np.testing.assert_allclose(start[VOCAB, 1:], (vectors[2] + vectors[5])[1:] / math.sqrt(2), rtol=1e-6)
     np.testing.assert_array_equal(start[:VOCAB, 1:], vectors[:, 1:])
-    np.testing.assert_allclose(start[UNK + 1 :, 0], log_ratios(counts)[0][UNK + 1 :, 0] / 2, rtol=1e-6)
+    np.testing.assert_allclose(start[UNK + 1 :, 0], log_ratios(counts, counts.sum(0))[0][UNK + 1 :, 0] / 2, rtol=1e-6)
     np.testing.assert_array_equal(start[: UNK + 1], vectors[: UNK + 1])
     many = with_pairs(vectors, pairs, np.random.default_rng(2).integers(0, 9, (VOCAB + 1, 3)))  # no room for three ratios
     np.testing.assert_array_equal(many[:VOCAB], vectors)

@@ -77,24 +77,27 @@ def choose_pairs(ids: Ragged, targets: np.ndarray, labels: int, vocab: int, most
     """
     keys, ends = neighbours(ids, vocab)
     keys, counts = _counts(keys, np.repeat(targets, ids.lengths)[ends], labels)
-    ratio, sure = log_ratios(counts)
-    telling = ((np.abs(ratio) > LEAST_RATIO) & (np.abs(sure) > LEAST_SURE)).any(1) & (counts.sum(1) >= LEAST_TIMES)
+    often = counts.sum(1) >= LEAST_TIMES
+    keys = keys[often]
+    ratio, sure = log_ratios(counts[often], counts.sum(0))
+    telling = ((np.abs(ratio) > LEAST_RATIO) & (np.abs(sure) > LEAST_SURE)).any(1)
     surest = np.abs(sure[telling]).max(1)
     kept = np.sort(np.argsort(-surest, kind="stable")[:most])
     return Pairs(keys[telling][kept], vocab)
 
 
-def log_ratios(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def log_ratios(counts: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How tokens are spread over the labels.
 
     Args:
         counts: [tokens, labels] occurrences.
+        sums: [labels] occurrences of all tokens.
 
     Returns:
         Logarithm of a token's share among the label's tokens over its share among the others', add-one smoothed, and the
         difference of the shares in its standard errors. [tokens, labels]; for two labels [tokens, 1], the second label's.
     """
-    times, sums = counts.sum(1, keepdims=True), counts.sum(0)
+    times = counts.sum(1, keepdims=True)
     here = counts[:, 1:] if counts.shape[1] == 2 else counts
     sum_here = sums[-here.shape[1] :]
     there, sum_there = times - here, np.maximum(sums.sum() - sum_here, 1)
@@ -122,13 +125,16 @@ def neighbours(ids: Ragged, vocab: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _counts(keys: np.ndarray, targets: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
     """[K] distinct keys, ascending, and [K, labels] their occurrences. Sorting once is faster than np.unique with its places."""
-    coded = np.sort(keys * labels + targets)
+    coded = keys * labels + targets
+    if len(coded) and coded.max() < 2**31:
+        coded = coded.astype(np.int32)  # sorts in half the time
+    coded = np.sort(coded)
     first = np.flatnonzero(np.diff(coded, prepend=-1))
     key, label = np.divmod(coded[first], labels)
     new = np.diff(key, prepend=-1) > 0
     counts = np.zeros((int(new.sum()), labels), np.int64)
     counts[np.cumsum(new) - 1, label] = np.diff(first, append=len(coded))
-    return key[new], counts
+    return key[new].astype(np.int64), counts
 
 
 _BITS = 22

@@ -62,7 +62,7 @@ def with_pairs(vectors: np.ndarray, pairs: Pairs, counts: np.ndarray) -> np.ndar
     """
     first, second = pairs.words
     out = np.concatenate([vectors, (vectors[first] + vectors[second]) / np.sqrt(2)]).astype(np.float32)
-    ratio, _ = log_ratios(counts)
+    ratio, _ = log_ratios(counts, counts.sum(0))
     if 4 * ratio.shape[1] <= out.shape[1]:
         out[UNK + 1 :, : ratio.shape[1]] = RATIO_SCALE * ratio[UNK + 1 :]
     return out
