@@ -46,6 +46,7 @@ Packed packed_at(const PackedAt& at) { return {array<int64_t>(std::get<0>(at)), 
 }  // namespace
 
 NB_MODULE(_engine, m) {
+    nb::set_leak_warnings(false);  // a graph of autograd's or a Reader that lives to the end of the process is no mistake
     m.def("instruction_sets", &instruction_sets, "Names of the instruction sets that this CPU has, best first.");
     m.def(
         "activation", [](const std::string& isa, const std::string& name, Address from, Address to, int64_t count) {
