@@ -1,6 +1,6 @@
 """Tenor's kernels against torch's own: real tokens a second, forward and backward of one bidirectional layer (input size = hidden size).
 
-    TENOR_DATA=... python benchmarks/kernels.py                                  everything, 10 to 12 minutes on 2 cores
+    TENOR_DATA=... python benchmarks/kernels.py                                  everything, about 6 minutes on 2 cores
     TENOR_DATA=... python benchmarks/kernels.py --only lstm --hidden 64 128      some of it; --quick for a first look
 
 Lengths are those of real film reviews: validation rows (out of the training rows of the article's split), cut at 400 tokens, in the
@@ -60,9 +60,9 @@ ROWS_A_BATCH = {64: 32, 128: 64, 256: 64, 512: 64, 1024: 64}  # by hidden size
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LIMIT = 400  # tokens of a review
 SHORT = 48  # tokens of the shortest batch
-WORK = 1e11  # floating-point operations of a pass, about: 1 s at 100 GFLOP/s
+WORK = 4e10  # floating-point operations of a pass, about: 0.4 s at 100 GFLOP/s
 REPEATS = 5
-ROW_SECONDS = 8.0  # after so many a row ends, if it has three repeats
+ROW_SECONDS = 4.0  # after so many a row ends, if it has three repeats
 APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # as far as native may be from torch.nn in float32, as a share of the norm
 SHAPES = ((2048, 2048, 2048), (4096, 1024, 4096))  # of torch.mm
 MB = 1 << 20
