@@ -40,15 +40,18 @@ $(BENCH_MODEL)/config.json: | .venv/installed
 	.venv-peers/bin/pip install --quiet tensorflow-cpu keras onnx onnxruntime numpy safetensors
 	touch $@
 
+# The engine is compiled by each of these two: test and lint set up once, with the tools for both.
+SETUP := test -x $(BIN)/python || $(PYTHON) -m venv .venv; $(BIN)/pip install --quiet $(TORCH)
+
 .venv/installed: pyproject.toml CMakeLists.txt $(wildcard csrc/*)
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet $(TORCH)
+	$(SETUP)
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
-.venv/installed-dev: .venv/installed
+.venv/installed-dev: pyproject.toml CMakeLists.txt $(wildcard csrc/*)
+	$(SETUP)
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	touch $@
+	touch .venv/installed $@
 
 clean:
 	rm -rf .venv .venv-peers runs build
