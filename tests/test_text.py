@@ -75,8 +75,8 @@ PIECES = st.one_of(st.sampled_from(KNOWN), st.text(max_size=6))
 @given(texts=st.lists(st.lists(PIECES, max_size=8).map(" ".join), max_size=5))
 def test_texts_at_once_are_encoded_as_each_alone(kind, texts):
     texts = [clean(t) for t in texts]
-    tokenizer = TOKENIZERS[kind]
-    assert lists(tokenizer.encode(texts)) == [tokenizer.inner.encode(t).ids for t in texts]
+    for tokenizer in (TOKENIZERS[kind], Tokenizer.train(Chunks.of([*texts, "x"]), TextConfig(tokens=kind, vocab=300))):
+        assert lists(tokenizer.encode(texts)) == [tokenizer.inner.encode(t).ids for t in texts]
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

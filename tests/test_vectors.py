@@ -1,11 +1,16 @@
 """Word vectors: words of the same use are near, whatever has no neighbours is zero."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tenor.config import TextConfig
+from tenor.data.text import UNK, Ragged
 from tenor.training.fit import Tokenised
-from tenor.training.vectors import SCALE, word_vectors
+from tenor.training.vectors import LEAST, SCALE, WINDOW, pair_counts, word_vectors
 
 
 def nearness(vectors, a, b):
@@ -40,3 +45,17 @@ def test_few_words_give_vectors_of_the_asked_shape(texts):
 def test_words_of_two_texts_are_no_neighbours():
     tokens = Tokenised.of(["left", "right"] * 50, TextConfig())
     assert not word_vectors(tokens.ids, len(tokens.tokenizer), 2, seed=0).any()
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.lists(st.integers(0, 6), max_size=12), max_size=8), contexts=st.integers(1, 7))
+def test_pairs_are_counted_within_the_window_of_one_text(texts, contexts):
+    expected = np.zeros((7, contexts))
+    for text in texts:
+        for i, word in enumerate(text):
+            for j, other in enumerate(text):
+                if 0 < abs(i - j) <= WINDOW and word > UNK < other < contexts:
+                    expected[word, other] += 1
+    expected[expected < LEAST] = 0
+    ids = Ragged(np.array([*chain(*texts)], np.int32), np.cumsum([0, *map(len, texts)]))
+    np.testing.assert_array_equal(pair_counts(ids, 7, contexts).toarray(), expected)

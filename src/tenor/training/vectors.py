@@ -30,7 +30,7 @@ def word_vectors(ids: Ragged, vocab: int, size: int, seed: int) -> np.ndarray:
         vocab: number of ids. size: of a vector. seed: of the factorisation's random start.
     """
     contexts = min(CONTEXTS, vocab)
-    counts = _pair_counts(ids, vocab, contexts)
+    counts = pair_counts(ids, vocab, contexts)
     shared = np.zeros((vocab, size), np.float32)
     components = min(size, contexts - 1, vocab - 1)
     if components < 1 or counts.nnz == 0:
@@ -68,17 +68,25 @@ def with_pairs(vectors: np.ndarray, pairs: Pairs, counts: np.ndarray) -> np.ndar
     return out
 
 
-def _pair_counts(ids: Ragged, vocab: int, contexts: int) -> sparse.csr_matrix:
-    """[vocab, contexts] how often a word has another within WINDOW places of the same text."""
-    words, texts = ids.values, np.repeat(np.arange(len(ids)), ids.lengths)
-    counts = sparse.csr_matrix((vocab, contexts), dtype=np.float32)
+def pair_counts(ids: Ragged, vocab: int, contexts: int) -> sparse.csr_matrix:
+    """[vocab, contexts] how often a word has another within WINDOW places of the same text, before or after it; LEAST times or 0."""
+    kind = np.int32 if vocab * contexts < 2**31 else np.int64  # int32 sorts in half the time
+    words, texts = ids.values.astype(kind), np.repeat(np.arange(len(ids), dtype=np.int32), ids.lengths)
+    keys = []
     for distance in range(1, WINDOW + 1):
-        together = texts[:-distance] == texts[distance:]
-        before, after = words[:-distance][together], words[distance:][together]
-        for word, neighbour in ((before, after), (after, before)):
-            counted = (word > UNK) & (neighbour > UNK) & (neighbour < contexts)
-            ones = np.ones(int(counted.sum()), np.float32)
-            counts = counts + sparse.coo_matrix((ones, (word[counted], neighbour[counted])), shape=counts.shape).tocsr()
-    counts.data[counts.data < LEAST] = 0
-    counts.eliminate_zeros()
-    return counts
+        one, other = words[:-distance], words[distance:]
+        low = np.minimum(one, other)
+        counted = (texts[:-distance] == texts[distance:]) & (low > UNK) & (low < contexts)
+        keys.append((low * kind(vocab) + np.maximum(one, other))[counted])
+    coded = np.sort(np.concatenate(keys))  # one sort: 1.9 s, where adding up eight sparse matrices took 4.2
+    new = np.ones(len(coded), bool)
+    np.not_equal(coded[1:], coded[:-1], out=new[1:])
+    first = np.flatnonzero(new)
+    low, high = np.divmod(coded[first], kind(vocab))
+    times = np.diff(first, append=len(coded)).astype(np.float32)
+    times[low == high] *= 2  # each is the other's neighbour
+    often = times >= LEAST
+    low, high, times = low[often], high[often], times[often]
+    both = (high < contexts) & (low != high)
+    rows, columns = np.concatenate([high, low[both]]), np.concatenate([low, high[both]])
+    return sparse.csr_matrix((np.concatenate([times, times[both]]), (rows, columns)), shape=(vocab, contexts))
