@@ -123,7 +123,7 @@ def test_reading_gives_what_training_computes_and_follows_the_weights(cell, pool
     changes = [
         lambda: None,
         lambda: encoder.load_state_dict({k: v * 1.5 for k, v in encoder.state_dict().items()}),
-        lambda: RowAdamW(encoder.parameters(), lazy=True, lr=0.1).step(),
+        lambda: RowAdamW([{"params": encoder.parameters()}], lazy=True, lr=0.1).step(),
         lambda: [p.data.mul_(0.9) for p in encoder.train().parameters()] and encoder.eval(),
     ]
     for change in changes:

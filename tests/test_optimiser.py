@@ -40,15 +40,14 @@ def give_gradients(net, step, dense=False):
 
 
 def settings(**changes):
-    return {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-12, "weight_decay": 0.0, "fused": True} | changes
+    return {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-12, "weight_decay": 0.0} | changes
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_rows_move_as_sparse_adams_and_the_rest_as_adamws(fused):
+def test_rows_move_as_sparse_adams_and_the_rest_as_adamws():
     """SparseAdam adds epsilon before the bias correction, AdamW after it: here it is as good as none."""
     ours, rows, rest = Net(), Net(), Net()
-    optimiser = RowAdamW(ours.parameters(), lazy=True, **settings(fused=fused))
-    by_torch = [torch.optim.SparseAdam([rows.embedding], lr=0.03, betas=(0.8, 0.95), eps=1e-12), torch.optim.AdamW([rest.dense, rest.idle], **settings(fused=fused))]
+    optimiser = RowAdamW([{"params": ours.parameters()}], lazy=True, **settings())
+    by_torch = [torch.optim.SparseAdam([rows.embedding], lr=0.03, betas=(0.8, 0.95), eps=1e-12), torch.optim.AdamW([rest.dense, rest.idle], fused=True, **settings())]
     for step in range(12):
         for net in (ours, rows, rest):
             give_gradients(net, step)
@@ -67,7 +66,7 @@ def test_rows_move_as_sparse_adams_and_the_rest_as_adamws(fused):
 def test_decay_and_epsilon_follow_the_formula():
     """A number at a time, in Python's floats."""
     net, (lr, beta1, beta2, eps, decay) = Net(), (0.03, 0.8, 0.95, 0.3, 0.2)
-    optimiser = RowAdamW(net.parameters(), lazy=True, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=decay, fused=True)
+    optimiser = RowAdamW([{"params": net.parameters()}], lazy=True, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=decay)
     p, m, v = net.embedding.tolist(), [[0.0] * WIDTH for _ in range(WORDS)], [[0.0] * WIDTH for _ in range(WORDS)]
     for step in range(9):
         give_gradients(net, step)
@@ -87,7 +86,7 @@ def test_decay_and_epsilon_follow_the_formula():
 def test_where_all_words_occur_rows_are_no_special_case():
     ours, torchs = Net(), Net()
     changes = {"weight_decay": 0.2, "eps": 0.1}
-    optimiser, by_torch = RowAdamW(ours.parameters(), lazy=True, **settings(**changes)), torch.optim.AdamW(torchs.parameters(), **settings(**changes))
+    optimiser, by_torch = RowAdamW([{"params": ours.parameters()}], lazy=True, **settings(**changes)), torch.optim.AdamW(torchs.parameters(), fused=True, **settings(**changes))
     for step in range(5):
         gradient = torch.randn(WORDS, WIDTH, generator=torch.Generator().manual_seed(step))
         ours.embedding.grad, torchs.embedding.grad = gradient.to_sparse(1).coalesce(), gradient
@@ -98,7 +97,7 @@ def test_where_all_words_occur_rows_are_no_special_case():
 
 def test_not_lazy_is_adamw_on_the_dense_gradient():
     ours, torchs = Net(), Net()
-    optimiser, by_torch = RowAdamW(ours.parameters(), lazy=False, **settings(weight_decay=0.1)), torch.optim.AdamW(torchs.parameters(), **settings(weight_decay=0.1))
+    optimiser, by_torch = RowAdamW([{"params": ours.parameters()}], lazy=False, **settings(weight_decay=0.1)), torch.optim.AdamW(torchs.parameters(), fused=True, **settings(weight_decay=0.1))
     for step in range(6):
         give_gradients(ours, step)
         give_gradients(torchs, step, dense=True)

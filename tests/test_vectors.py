@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tenor.config import TextConfig
 from tenor.data.text import UNK, Ragged
 from tenor.training.fit import Tokenised
-from tenor.training.vectors import LEAST, SCALE, WINDOW, pair_counts, word_vectors
+from tenor.training.vectors import LEAST, SCALE, WINDOW, neighbour_counts, word_vectors
 
 
 def nearness(vectors, a, b):
@@ -26,11 +26,11 @@ def test_words_with_the_same_neighbours_are_near_and_others_are_not():
         word = rng.choice(["soup", "stew"] if kind == "food" else ["drama", "comedy"])
         texts.append(" ".join([*rng.permutation(frames[kind]), word, *rng.permutation(frames[kind])]))
     tokens = Tokenised.of(texts, TextConfig())
-    vectors = word_vectors(tokens.ids, len(tokens.tokenizer), 4, seed=3)
+    vectors = word_vectors(neighbour_counts(tokens.ids, len(tokens.tokenizer)), 4, seed=3)
     soup, stew, drama, comedy = (tokens.tokenizer.inner.token_to_id(w) for w in ("soup", "stew", "drama", "comedy"))
     assert nearness(vectors, soup, stew) > 0.9 < nearness(vectors, drama, comedy)
     assert max(nearness(vectors, a, b) for a in (soup, stew) for b in (drama, comedy)) < 0.5
-    np.testing.assert_array_equal(vectors, word_vectors(tokens.ids, len(tokens.tokenizer), 4, seed=3))
+    np.testing.assert_array_equal(vectors, word_vectors(neighbour_counts(tokens.ids, len(tokens.tokenizer)), 4, seed=3))
     assert not vectors[:2].any()  # <pad> and <unk>
     np.testing.assert_allclose(np.linalg.norm(vectors[soup]), SCALE * 2)
 
@@ -38,13 +38,13 @@ def test_words_with_the_same_neighbours_are_near_and_others_are_not():
 @pytest.mark.parametrize("texts", [["one"], ["one two"], ["a b c"] * 3, [""] * 3 + ["x y"]])
 def test_few_words_give_vectors_of_the_asked_shape(texts):
     tokens = Tokenised.of(texts, TextConfig())
-    vectors = word_vectors(tokens.ids, len(tokens.tokenizer), 16, seed=0)
+    vectors = word_vectors(neighbour_counts(tokens.ids, len(tokens.tokenizer)), 16, seed=0)
     assert vectors.shape == (len(tokens.tokenizer), 16) and np.isfinite(vectors).all()
 
 
 def test_words_of_two_texts_are_no_neighbours():
     tokens = Tokenised.of(["left", "right"] * 50, TextConfig())
-    assert not word_vectors(tokens.ids, len(tokens.tokenizer), 2, seed=0).any()
+    assert not word_vectors(neighbour_counts(tokens.ids, len(tokens.tokenizer)), 2, seed=0).any()
 
 
 @settings(deadline=None)
@@ -58,4 +58,4 @@ def test_pairs_are_counted_within_the_window_of_one_text(texts, contexts):
                     expected[word, other] += 1
     expected[expected < LEAST] = 0
     ids = Ragged(np.array([*chain(*texts)], np.int32), np.cumsum([0, *map(len, texts)]))
-    np.testing.assert_array_equal(pair_counts(ids, 7, contexts).toarray(), expected)
+    np.testing.assert_array_equal(neighbour_counts(ids, 7, contexts).toarray(), expected)

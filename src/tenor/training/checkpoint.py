@@ -15,20 +15,21 @@ from torch import Tensor
 
 from tenor.errors import TenorError
 from tenor.training.events import State
+from tenor.training.optimiser import RowAdamW
 
 
-def save_checkpoint(path: Path, state: State, settings: dict[str, Any], model: torch.nn.Module, optimiser: torch.optim.Optimizer, best: dict[str, Tensor]) -> None:
+def save_checkpoint(path: Path, state: State, settings: dict[str, Any], model: torch.nn.Module, optimiser: RowAdamW, best: dict[str, Tensor]) -> None:
     """`settings` is compared when the run goes on: it must name all that decides the result."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in best.items()}
-    for number, moments in optimiser.state_dict()["state"].items():
+    for number, moments in optimiser.state_dict().items():
         tensors |= {f"optimiser.{number}.{k}": v for k, v in moments.items()}
     # exp_avg of a bias and so on: safetensors wants plain contiguous tensors on the CPU
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     write_atomically(path, save(tensors, {"state": json.dumps(asdict(state)), "settings": json.dumps(settings, sort_keys=True)}))
 
 
-def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> tuple[State, dict[str, Tensor]]:
+def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module, optimiser: RowAdamW) -> tuple[State, dict[str, Tensor]]:
     """Restore model and optimiser in place; returns the state and the best weights so far.
 
     Raises:
@@ -51,7 +52,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module
         if key.startswith("optimiser."):
             _, number, name = key.split(".")
             moments.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(moments)
     return State(**json.loads(metadata["state"])), {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
 
 

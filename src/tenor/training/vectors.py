@@ -22,15 +22,14 @@ RATIO_SCALE = 0.5  # of the log-count ratios; 0.3 and 1 gave the same
 SCALE = 0.25  # standard deviation of the vectors' numbers; the only one tried
 
 
-def word_vectors(ids: Ragged, vocab: int, size: int, seed: int) -> np.ndarray:
+def word_vectors(counts: sparse.csr_matrix, size: int, seed: int) -> np.ndarray:
     """[vocab, size] float32; <pad>, <unk> and words without a frequent neighbour are 0.
 
     Args:
-        ids: whole training texts.
-        vocab: number of ids. size: of a vector. seed: of the factorisation's random start.
+        counts: [vocab, contexts] of `neighbour_counts`, of whole training texts.
+        size: of a vector. seed: of the factorisation's random start.
     """
-    contexts = min(CONTEXTS, vocab)
-    counts = pair_counts(ids, vocab, contexts)
+    vocab, contexts = counts.shape
     shared = np.zeros((vocab, size), np.float32)
     components = min(size, contexts - 1, vocab - 1)
     if components < 1 or counts.nnz == 0:
@@ -68,8 +67,9 @@ def with_pairs(vectors: np.ndarray, pairs: Pairs, counts: np.ndarray) -> np.ndar
     return out
 
 
-def pair_counts(ids: Ragged, vocab: int, contexts: int) -> sparse.csr_matrix:
-    """[vocab, contexts] how often a word has another within WINDOW places of the same text, before or after it; LEAST times or 0."""
+def neighbour_counts(ids: Ragged, vocab: int, contexts: int = CONTEXTS) -> sparse.csr_matrix:
+    """[vocab, contexts or fewer] how often a word has another within WINDOW places of the same text, before or after it; LEAST times or 0."""
+    contexts = min(contexts, vocab)
     kind = np.int32 if vocab * contexts < 2**31 else np.int64  # int32 sorts in half the time
     words, texts = ids.values.astype(kind), np.repeat(np.arange(len(ids), dtype=np.int32), ids.lengths)
     keys = []
