@@ -1,5 +1,6 @@
 """The recurrences."""
 
 from tenor.cells.layers import GRU, LSTM, RNN
+from tenor.cells.stepper import Stepper
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "Stepper"]

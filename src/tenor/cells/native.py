@@ -147,6 +147,36 @@ def packed_at(batch_sizes: Tensor, rows: int) -> tuple[int, int, int, int]:
     return batch_sizes.data_ptr(), len(batch_sizes), int(batch_sizes[0]) if len(batch_sizes) else 0, rows
 
 
+class Frozen:
+    """One direction of a layer, its weights brought into the engine's order once; it keeps nothing of the caller's.
+
+    Args:
+        cell, compute: as `run`.
+        weights: w_ih, w_hh and, with biases, b_ih and b_hh.
+    """
+
+    def __init__(self, cell: str, weights: Sequence[Tensor], compute: torch.dtype) -> None:
+        self._format = _ACCUMULATOR[compute]
+        cast = [w.detach().to(self._format).contiguous() for w in weights]
+        flat = [*cast, *[None] * (4 - len(cast))]
+        self._size, self._hidden = weights[0].shape[1], weights[1].shape[1]
+        check_weights(cell, self._size, self._hidden, flat, self._format)
+        self._layer = pack(cell, compute, self._size, self._hidden, flat)
+
+    def step(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """x [B, I], h (and c) [B, H] on the CPU -> h, which is the output too, (and c) after the step, in x's format."""
+        read = [t.to(self._format).contiguous() for t in (x, *states)]
+        rows = len(x)
+        if any(t.shape != (rows, size) or t.device.type != "cpu" for t, size in zip(read, (self._size, self._hidden, self._hidden), strict=False)):
+            raise TenorError(f"The native kernels step x [B, {self._size}] and states [B, {self._hidden}] on the CPU; got {[list(t.shape) for t in read]}.")
+        after = [torch.empty_like(t) for t in read[1:]]
+        all_live = torch.full((min(1, rows),), rows)  # a single step; of no rows, none
+        x_at, *before = map(address, read)
+        h, *c = map(address, after)
+        self._layer.forward(all_live.data_ptr(), len(all_live), rows, (x_at, before[0], *(before[1:] or [0]), 0, h, h, *(c or [0])), False, torch.get_num_threads())
+        return tuple(t.to(x.dtype) for t in after)
+
+
 def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
