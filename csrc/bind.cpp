@@ -1,9 +1,9 @@
 // Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py and passes.py are the only callers,
 // and check shape, type, device and layout of every one.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
-#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <tuple>
@@ -75,16 +75,21 @@ NB_MODULE(_engine, m) {
     nb::enum_<Cell>(m, "Cell").value("lstm", Cell::lstm).value("gru", Cell::gru).value("rnn_tanh", Cell::rnn_tanh).value("rnn_relu", Cell::rnn_relu);
     nb::enum_<Type>(m, "Type").value("float32", Type::f32).value("bfloat16", Type::bf16).value("float64", Type::f64);
 
-    nb::class_<Call>(m, "Call");
+    m.def("block", [](size_t bytes) {
+        auto* block = new Block(bytes);
+        return nb::ndarray<nb::pytorch, uint8_t, nb::ndim<1>>(block->data(), {bytes}, nb::capsule(block, [](void* p) noexcept { delete static_cast<Block*>(p); }));
+    }, "A tensor of so many bytes, its memory from the engine's pool.");
+
     nb::class_<PackedLayer>(m, "Layer")
         .def("__init__",
-             [](PackedLayer* self, const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, const std::vector<Four>& weights) {
-                 new (self) PackedLayer(isa, cell, type, input, hidden, weights_at(weights));
+             [](PackedLayer* self, const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, int directions, const std::vector<Four>& weights) {
+                 new (self) PackedLayer(isa, cell, type, input, hidden, directions, weights_at(weights));
              })
+        .def("kept_bytes", &PackedLayer::kept_bytes)
         .def("forward",
-             [](const PackedLayer& self, Address batch_sizes, int64_t steps, int64_t batch, const Seven& at, bool keep, int threads) {
+             [](const PackedLayer& self, const PackedAt& packed, const Seven& at, Address kept, int threads) {
                  nb::gil_scoped_release released;
-                 return self.forward(static_cast<const int64_t*>(pointer(batch_sizes)), steps, batch, pointers_at(at), keep, threads);
+                 self.forward(packed_at(packed), pointers_at(at), pointer(kept), threads);
              })
         .def("fold",
              [](PackedLayer& self, Address embedding, int64_t vocabulary, bool eight_bits, int threads) {
@@ -94,13 +99,13 @@ NB_MODULE(_engine, m) {
         .def("read",
              [](const PackedLayer& self, const PackedAt& packed, Address ids, Address pooled, Address hn, int threads) {
                  nb::gil_scoped_release released;
-                 const Packed at = packed_at(packed);
-                 self.read(at.sizes, at.steps, at.batch, array<int64_t>(ids), pointer(pooled), pointer(hn), threads);
+                 self.read(packed_at(packed), array<int64_t>(ids), pointer(pooled), pointer(hn), threads);
              })
-        .def("backward", [](const PackedLayer& self, const Call& call, const Seven& at, const std::vector<Four>& weights, const Six& gradients, const std::vector<Four>& d_weights, int threads) {
+        .def("backward", [](const PackedLayer& self, const PackedAt& packed, const Seven& at, Address kept, const std::vector<Four>& weights, const Six& gradients, const std::vector<Four>& d_weights, int threads) {
             const auto& [d_out, d_hn, d_cn, d_x, d_h0, d_c0] = gradients;
             const PackedLayer::Cotangents to{pointer(d_out), pointer(d_hn), pointer(d_cn), pointer(d_x), pointer(d_h0), pointer(d_c0), weights_at(d_weights)};
+            const std::vector<Weights> from = weights_at(weights);
             nb::gil_scoped_release released;
-            self.backward(call, pointers_at(at), weights_at(weights), to, threads);
+            self.backward(packed_at(packed), pointers_at(at), pointer(kept), from, to, threads);
         });
 }

@@ -132,16 +132,17 @@ const Isa& instruction_set(const std::string& name) {
     throw std::invalid_argument("This CPU has no instruction set " + name + ".");
 }
 
-PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, const std::vector<Weights>& weights)
+PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, int directions, const std::vector<Weights>& weights)
     : kernels_(instruction_set(isa).kernels[int(type)]) {
     Layer& l = layer_;
     l.cell = cell;
-    l.input = input, l.hidden = hidden, l.directions = int(weights.size());
+    l.input = input, l.hidden = hidden, l.directions = directions;
     l.lanes = kernels_->lanes, l.pair = kernels_->pair;
     l.gates = cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1;
     l.slots = cell == Cell::gru ? 4 : l.gates;
     l.blocks = (hidden + l.lanes - 1) / l.lanes;
     l.hp = l.blocks * l.lanes, l.ip = round_up(input, l.pair);
+    if (weights.empty()) return;
     Carver carver;
     size_t in[2], hid[2], bias[2];
     for (int d = 0; d < l.directions; d++) {
@@ -179,45 +180,61 @@ std::vector<std::pair<int64_t, int64_t>> PackedLayer::tiles(const Run& run, int 
     return found;
 }
 
-std::unique_ptr<Call> PackedLayer::forward(const int64_t* batch_sizes, int64_t steps, int64_t batch, const Pointers& at, bool keep, int threads) const {
+PackedLayer::Kept PackedLayer::kept(int64_t rows, bool masked) const {
     const Layer& l = layer_;
-    auto call = std::make_unique<Call>();
-    Run& run = call->run;
-    run.layer = &l;
-    run.batch = batch, run.steps = steps;
-    call->live.assign(batch_sizes, batch_sizes + steps);
-    for (int64_t t = 0; t < steps; t++) {
-        call->first.push_back(run.rows);
-        run.rows += batch_sizes[t];
-    }
-    run.live = call->live.data(), run.first = call->first.data();
+    const size_t sides = size_t(l.directions) * rows, elem = kernels_->elem;
+    Carver carver;
+    Kept at;
+    at.x = carver.add(l.pair > 1 ? rows * l.ip * elem : 0);
+    at.before = carver.add(sides * l.hp * elem);
+    at.before_raw = l.cell == Cell::gru && masked ? carver.add(sides * l.hp * elem) : at.before;
+    at.gates = carver.add(l.gates > 1 ? sides * l.slots * l.hp * elem : 0);
+    at.cells = carver.add(l.cell == Cell::lstm ? sides * l.hp * kernels_->acc : 0);
+    at.all = carver.size();
+    return at;
+}
+
+size_t PackedLayer::kept_bytes(int64_t rows, bool masked) const { return kept(rows, masked).all; }
+
+Run PackedLayer::run_over(const Packed& rows, const Pointers& at, std::vector<int64_t>& first) const {
+    first.resize(rows.steps);
+    int64_t place = 0;
+    for (int64_t t = 0; t < rows.steps; place += rows.sizes[t++]) first[t] = place;
+    Run run{};
+    run.layer = &layer_;
+    run.batch = rows.batch, run.steps = rows.steps, run.rows = rows.rows;
+    run.live = rows.sizes, run.first = first.data();
     run.x_given = run.x = at.x;
     run.h0 = at.h0, run.c0 = at.c0, run.mask = at.mask, run.out = at.out, run.hn = at.hn, run.cn = at.cn;
+    return run;
+}
+
+void PackedLayer::keep_in(Run& run, char* room, bool masked) const {
+    const Kept at = kept(run.rows, masked);
+    if (layer_.pair > 1) run.x = room + at.x;
+    run.before = room + at.before, run.before_raw = room + at.before_raw, run.keep = room + at.gates, run.cells = room + at.cells;
+}
+
+void PackedLayer::forward(const Packed& rows, const Pointers& at, void* kept, int threads) const {
+    const Layer& l = layer_;
+    std::vector<int64_t> first;
+    Run run = run_over(rows, at, first);
     const double work = double(run.rows) * l.directions * l.gates * l.hp * (l.ip + l.hp);
     if (work < WORTH_A_THREAD) threads = 1;
-
-    if (l.pair > 1) {
-        call->x = std::make_unique<Block>(run.rows * l.ip * kernels_->elem);
-        run.x = call->x->data();
-        std::vector<Task> tasks;
-        split(run.rows, threads, [&](int64_t from, int64_t to) { tasks.emplace_back([=, this, &run] { kernels_->convert(run, from, to); }); });
-        run_all(tasks, threads);
-    }
-    if (keep) {
-        const bool raw = l.cell == Cell::gru && at.mask;
-        const size_t rows = size_t(l.directions) * run.rows;
-        Carver carver;
-        const size_t before = carver.add(rows * l.hp * kernels_->elem), before_raw = raw ? carver.add(rows * l.hp * kernels_->elem) : before;
-        const size_t gates = l.gates > 1 ? carver.add(rows * l.slots * l.hp * kernels_->elem) : 0, cells = l.cell == Cell::lstm ? carver.add(rows * l.hp * kernels_->acc) : 0;
-        call->kept = std::make_unique<Block>(carver.size());
-        char* base = call->kept->data();
-        run.before = base + before, run.before_raw = base + before_raw, run.keep = base + gates, run.cells = base + cells;
+    std::unique_ptr<Block> converted;
+    if (kept)
+        keep_in(run, static_cast<char*>(kept), at.mask);
+    else if (l.pair > 1) {
+        converted = std::make_unique<Block>(run.rows * l.ip * kernels_->elem);
+        run.x = converted->data();
     }
     std::vector<Task> tasks;
+    if (l.pair > 1) split(run.rows, threads, [&](int64_t from, int64_t to) { tasks.emplace_back([=, this, &run] { kernels_->convert(run, from, to); }); });
+    run_all(tasks, threads);
+    tasks.clear();
     for (const auto& [from, to] : tiles(run, threads))
         for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->forward(run, d, from, to); });
     run_all(tasks, threads);
-    return keep ? std::move(call) : nullptr;
 }
 
 void PackedLayer::fold(const void* embedding, int64_t vocabulary, bool eight_bits, int threads) {
@@ -244,17 +261,13 @@ void PackedLayer::fold(const void* embedding, int64_t vocabulary, bool eight_bit
     run_all(tasks, threads);
 }
 
-void PackedLayer::read(const int64_t* batch_sizes, int64_t steps, int64_t batch, const int64_t* ids, void* pooled, void* hn, int threads) const {
+void PackedLayer::read(const Packed& rows, const int64_t* ids, void* pooled, void* hn, int threads) const {
     const Layer& l = layer_;
-    std::vector<int64_t> first(steps);
-    Run run{};
-    run.layer = &l;
-    run.batch = batch, run.steps = steps, run.live = batch_sizes, run.first = first.data();
-    for (int64_t t = 0; t < steps; t++) {
-        first[t] = run.rows;
-        run.rows += batch_sizes[t];
-    }
-    run.ids = ids, run.table[0] = table_[0], run.table[1] = table_[1], run.pooled = pooled, run.hn = hn, run.eight_bits = eight_bits_;
+    std::vector<int64_t> first;
+    Pointers at{};
+    at.hn = hn;
+    Run run = run_over(rows, at, first);
+    run.ids = ids, run.table[0] = table_[0], run.table[1] = table_[1], run.pooled = pooled, run.eight_bits = eight_bits_;
     if (double(run.rows) * l.directions * l.gates * l.hp * l.hp < WORTH_A_THREAD) threads = 1;
     std::vector<Task> tasks;
     for (const auto& [from, to] : tiles(run, threads))
@@ -262,12 +275,12 @@ void PackedLayer::read(const int64_t* batch_sizes, int64_t steps, int64_t batch,
     run_all(tasks, threads);
 }
 
-void PackedLayer::backward(const Call& call, const Pointers& at, const std::vector<Weights>& weights, const Cotangents& to, int threads) const {
+void PackedLayer::backward(const Packed& rows_of, const Pointers& at, const void* kept, const std::vector<Weights>& weights, const Cotangents& to, int threads) const {
     Layer l = layer_;
-    Run run = call.run;
+    std::vector<int64_t> first;
+    Run run = run_over(rows_of, at, first);
+    keep_in(run, static_cast<char*>(const_cast<void*>(kept)), at.mask);
     run.layer = &l;
-    run.h0 = at.h0, run.c0 = at.c0, run.mask = at.mask, run.out = at.out;
-    if (l.pair == 1) run.x = at.x;
     run.d_out = to.d_out, run.d_hn = to.d_hn, run.d_cn = to.d_cn, run.d_x = to.d_x, run.d_h0 = to.d_h0, run.d_c0 = to.d_c0;
     const double work = double(run.rows) * l.directions * l.gates * l.hp * (l.ip + l.hp);
     if (work < WORTH_A_THREAD) threads = 1;
@@ -325,7 +338,7 @@ void PackedLayer::backward(const Call& call, const Pointers& at, const std::vect
     tasks.clear();
     for (int d = 0; d < l.directions; d++) tasks.emplace_back([&, d] {
             const Weights& w = to.d_weights[d];
-            kernels_->collect(run, d, units[d].data(), int(units[d].size()), {w.w_ih, w.w_hh, w.b_ih, w.b_hh});
+            kernels_->collect(run, d, units[d].data(), int(units[d].size()), w);
         });
     run_all(tasks, threads);
 }

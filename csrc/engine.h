@@ -8,15 +8,12 @@
 #include <vector>
 
 #include "kernels.h"
+#include "packed.h"
 
 namespace tenor {
 
 std::vector<std::string> instruction_sets();  // those that this CPU has, best first
 const Isa& instruction_set(const std::string& name);
-
-struct Weights {  // addresses of one direction's parameters in torch's layout, or (in gradients) where to write
-    void *w_ih, *w_hh, *b_ih, *b_hh;
-};
 
 // A block from the pool, given back at the end.
 class Block {
@@ -31,40 +28,35 @@ class Block {
     void* data_;
 };
 
-class PackedLayer;
-
-// A forward call's inputs and what it kept for the backward pass.
-struct Call {
-    Run run{};
-    std::vector<int64_t> live, first;
-    std::unique_ptr<Block> x, kept;
-};
-
 class PackedLayer {
   public:
-    PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, const std::vector<Weights>& weights);
+    // `weights`, a direction each, are packed and not needed afterwards but by `fold`. None: a layer for `backward` alone.
+    PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, int directions, const std::vector<Weights>& weights);
 
     struct Pointers {
         const void *x, *h0, *c0, *mask;
         void *out, *hn, *cn;
     };
-    // batch_sizes: as in torch's PackedSequence. -> the call, if it is to be differentiated
-    std::unique_ptr<Call> forward(const int64_t* batch_sizes, int64_t steps, int64_t batch, const Pointers& at, bool keep, int threads) const;
+    // What a forward pass over so many rows keeps for the backward pass.
+    size_t kept_bytes(int64_t rows, bool masked) const;
+
+    // `kept`: room for kept_bytes; null: nothing will be differentiated.
+    void forward(const Packed& rows, const Pointers& at, void* kept, int threads) const;
 
     struct Cotangents {
         const void *d_out, *d_hn, *d_cn;
         void *d_x, *d_h0, *d_c0;
         std::vector<Weights> d_weights;  // empty: not wanted
     };
-    // `weights`: as given to the constructor, unchanged since.
-    void backward(const Call& call, const Pointers& at, const std::vector<Weights>& weights, const Cotangents& to, int threads) const;
+    // rows, at, weights, kept: as in the forward pass; of `at`, the final states are not needed, and `out` by the RNN alone.
+    void backward(const Packed& rows, const Pointers& at, const void* kept, const std::vector<Weights>& weights, const Cotangents& to, int threads) const;
 
     // Look words up instead of multiplying their vectors: embedding [vocabulary, input], for `read`. eight_bits: of its
     // recurrent product. The weights given to the constructor must still be there.
     void fold(const void* embedding, int64_t vocabulary, bool eight_bits, int threads);
 
     // From zero states over word ids [N], each below the vocabulary. pooled [B, 2 * D * hidden] or null, hn [D, B, hidden] or null.
-    void read(const int64_t* batch_sizes, int64_t steps, int64_t batch, const int64_t* ids, void* pooled, void* hn, int threads) const;
+    void read(const Packed& rows, const int64_t* ids, void* pooled, void* hn, int threads) const;
 
   private:
     const Kernels* kernels_;
@@ -73,6 +65,12 @@ class PackedLayer {
     bool eight_bits_ = false;
     const void* table_[2] = {};
 
+    struct Kept {  // where its parts stand
+        size_t x, before, before_raw, gates, cells, all;
+    };
+    Kept kept(int64_t rows, bool masked) const;
+    Run run_over(const Packed& rows, const Pointers& at, std::vector<int64_t>& first) const;
+    void keep_in(Run& run, char* room, bool masked) const;
     std::vector<std::pair<int64_t, int64_t>> tiles(const Run& run, int threads) const;
 };
 

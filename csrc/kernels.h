@@ -60,7 +60,7 @@ struct Run {
     bool eight_bits;  // the recurrent product in 8 bits, for inference from zero states
 };
 
-struct Gradients {  // in torch's layout
+struct Weights {  // one direction's parameters in torch's layout, or (of gradients) where to write; biases may be null
     void *w_ih, *w_hh, *b_ih, *b_hh;
 };
 
@@ -76,7 +76,7 @@ struct Kernels {
     void (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to);
     void (*input_gradient)(const Run&, int64_t from, int64_t to);                                   // rows from..to
     void (*weight_gradient)(const Run&, int range, int direction, int64_t from, int64_t to);
-    void (*collect)(const Run&, int direction, const int* units, int unit_count, const Gradients&);  // sum the parts, torch's layout
+    void (*collect)(const Run&, int direction, const int* units, int unit_count, const Weights&);  // sum the parts, torch's layout
 };
 
 // Activations on arrays, for the test of their error bounds.

@@ -17,7 +17,8 @@ namespace tenor {
 using Task = std::function<void()>;
 
 // The process that loaded the engine. OpenMP's threads do not survive a fork (GNU's waits for them for ever), so a child
-// starts its own.
+// starts its own. (A child that is the first to load it cannot know: after torch has used its threads in the parent, it waits
+// for ever, as torch's own functions do there.)
 inline const pid_t LOADED_IN = getpid();
 
 // Run the tasks, in order, on so many threads. They are OpenMP's: torch's pool, if it is the same library, whose threads spin

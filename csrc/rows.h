@@ -4,12 +4,9 @@
 
 #include <cstdint>
 
-namespace tenor {
+#include "packed.h"
 
-struct Packed {  // as in torch's PackedSequence: step t has the sequences 0..sizes[t]
-    const int64_t* sizes;
-    int64_t steps, batch, rows;
-};
+namespace tenor {
 
 // out [N, width]: row n is table[ids[n]] * scale[n] * mask[its sequence]. scale [N] and mask [B, width] may be null.
 void embed(const Packed& packed, const float* table, const int64_t* ids, const float* scale, const float* mask, int64_t width, float* out, int threads);

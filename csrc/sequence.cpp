@@ -104,7 +104,7 @@ struct Sequence {
     }
 
 #if defined(__AVX512VNNI__)
-    // W_hh in 8 bits, a scale a column (the greatest weight is 127).
+    // W_hh, finite, in 8 bits, a scale a column (the greatest weight is 127).
     static void pack_8(const Layer& l, int d) {
         const auto& side = l.direction[d];
         const auto* w = static_cast<const acc*>(side.w_hh);
@@ -123,12 +123,11 @@ struct Sequence {
                 float greatest = 0;
                 for (int64_t i = 0; i < l.hidden; i++) {
                     const float size = __builtin_fabsf(float(row[i]));
-                    if (size > greatest || size != size) greatest = size;
+                    if (size > greatest) greatest = size;
                 }
-                const bool finite = greatest <= 3e38f;
-                const float step = !finite ? __builtin_nanf("") : greatest > 1e-30f ? greatest / 127 : 1;
+                const float step = greatest > 1e-30f ? greatest / 127 : 1;
                 int32_t sum = 0;
-                for (int64_t i = 0; finite && i < l.hidden; i++) {
+                for (int64_t i = 0; i < l.hidden; i++) {
                     const auto q = int8_t(__builtin_rintf(float(row[i]) / step));
                     line[(i / S8::PAIR * wide * W + lane) * S8::PAIR + i % S8::PAIR] = q;
                     sum += q;
@@ -165,6 +164,14 @@ struct Sequence {
     static void write_state(const Layer& l, const acc* from, int64_t place, int64_t count, void* to) {
         if (!to) return;
         for (int64_t r = 0; r < count; r++) memcpy(static_cast<acc*>(to) + (place + r) * l.hidden, from + r * l.hp, l.hidden * sizeof(acc));
+    }
+
+    // Padding units stay 0 whatever the input holds: infinity times a padding weight, 0, is NaN, and would reach every unit a step later.
+    static V real(V v, int lanes) {
+        if (lanes == W) return v;
+        acc all[W];
+        store(all, v);
+        return load_part(all, lanes);
     }
 
     // --- forward ---
@@ -296,8 +303,10 @@ struct Sequence {
                         const int lanes = int(least(W, l.hidden - j));
                         for (int64_t r = 0; r < live; r++) {
                             acc* state = h + r * hp + j;
-                            const V v = C::forward(row[r] + j * C::SLOTS, load(state), C::HAS_CELL ? c + r * hp + j : nullptr, keep ? keep + r * sums + j * C::SLOTS : nullptr);
+                            acc* cell = C::HAS_CELL ? c + r * hp + j : nullptr;
+                            const V v = real(C::forward(row[r] + j * C::SLOTS, load(state), cell, keep ? keep + r * sums + j * C::SLOTS : nullptr), lanes);
                             store(state, v);
+                            if (C::HAS_CELL) store(cell, real(load(cell), lanes));
                             if (cells) store(cells + r * hp + j, load(c + r * hp + j));
                             if (out) store_part(out + r * l.directions * l.hidden + j, v, lanes);
                             if (p.pooled) {
@@ -380,6 +389,8 @@ struct Sequence {
                     const V h = C::SPLIT ? Op::load_elems(before + r * hp + j) : out ? load_part(out + r * wide + j, lanes) : V{};
                     store(dh + r * hp + j, C::backward(keep + (keep ? r * kept + j * C::SLOTS : 0), h, now, earlier_cell, v, C::HAS_CELL ? dc + r * hp + j : nullptr, g, gh));
                     for (int gate = 0; gate < C::GATES; gate++) {
+                        g[gate] = real(g[gate], lanes);
+                        if (C::SPLIT) gh[gate] = real(gh[gate], lanes);
                         Op::store_elems(d_sums + r * sums + j * C::GATES + gate * W, g[gate]);
                         total[gate] += g[gate];
                         if (C::SPLIT) {
@@ -489,7 +500,7 @@ struct Sequence {
         outer(l, static_cast<const elem*>(p.d_hidden) + rows * sums, static_cast<const elem*>(p.before) + rows * l.hp, l.hp, l.hp, l.hp, from, to, d_hh);
     }
 
-    static void collect(const Run& p, int d, const int* units, int unit_count, const Gradients& to) {
+    static void collect(const Run& p, int d, const int* units, int unit_count, const Weights& to) {
         const Layer& l = *p.layer;
         const int64_t sums = l.gates * l.hp;
         for (int64_t unit = 0; unit < l.hidden; unit++)

@@ -113,7 +113,7 @@ inline Vec<float> at_least(float limit, Vec<float> x) {
 // bfloat16 is the upper half of a float.
 inline Vec<float> widen(Halves h) { return (Vec<float>)(__builtin_convertvector(h, Words) << 16); }
 
-// Round to nearest, ties to even, as torch does; NaN stays NaN.
+// Round to nearest, ties to even, as torch does; NaN stays NaN. (AVX512-BF16 takes denormal numbers for 0.)
 inline Halves narrow(Vec<float> v) {
 #if defined(__AVX512BF16__)
     return (Halves)_mm512_cvtneps_pbh((__m512)v);

@@ -118,35 +118,44 @@ def _batch(vocab: int) -> Batch:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_reading_gives_what_training_computes_and_follows_the_weights(cell, pooling):
     torch.manual_seed(5)
-    encoder = Encoder(40, ModelConfig(cell=cell, hidden=19, embedding=7, pooling=pooling)).eval()
-    tokens = _batch(40).tokens
+    encoder = Encoder(40, ModelConfig(cell=cell, hidden=19, embedding=7, pooling=pooling))
+    layer, tokens = encoder.recurrent, _batch(40).tokens
     changes = [
         lambda: None,
         lambda: encoder.load_state_dict({k: v * 1.5 for k, v in encoder.state_dict().items()}),
         lambda: RowAdamW([{"params": encoder.parameters()}], lazy=True, lr=0.1).step(),
-        lambda: [p.data.mul_(0.9) for p in encoder.train().parameters()] and encoder.eval(),
+        lambda: [p.data.mul_(0.9) for p in encoder.train().parameters()],
+        lambda: setattr(layer, "weight_hh_l0", torch.nn.Parameter(layer.weight_hh_l0.detach() * 0.5)),
+        lambda: [setattr(p, "data", p.data * 2) for p in encoder.parameters()],
     ]
     for change in changes:
         for p in encoder.parameters():
             p.grad = torch.ones_like(p)
         change()
-        with torch.no_grad():
-            read = encoder(tokens)
-        torch.testing.assert_close(read, encoder(tokens).detach(), atol=2e-6, rtol=1e-5)
-        assert encoder._reader is not None
+        assert change is changes[0] or encoder._reader_now() is None
+        encoder.eval() if encoder.training else None
+        for _ in range(2):
+            with torch.no_grad():
+                read = encoder(tokens)
+            torch.testing.assert_close(read, encoder(tokens).detach(), atol=2e-6, rtol=1e-5)
+            encoder.freeze()
+            assert encoder._reader_now() is not None
     with torch.inference_mode():
-        torch.testing.assert_close(copy.deepcopy(encoder)(tokens), encoder(tokens), atol=2e-6, rtol=1e-5)  # a copy made here counts no versions
+        twin = copy.deepcopy(encoder)  # counts no versions
+        assert twin._reader_now() is None and twin.freeze()._reader_now() is not None
+        torch.testing.assert_close(twin(tokens), encoder(tokens), atol=2e-6, rtol=1e-5)
+    assert encoder.freeze()._reader is encoder.freeze()._reader
+    assert encoder.eval()._reader_now() is None
 
 
 @NATIVE
 def test_no_table_larger_than_it_is_worth(monkeypatch):
-    encoder = Encoder(40, ModelConfig(hidden=16, embedding=7)).eval()
+    encoder = Encoder(40, ModelConfig(hidden=16, embedding=7))
     with torch.no_grad():
-        read = encoder(_batch(40).tokens)
+        read = encoder.freeze()(_batch(40).tokens)
         assert encoder._reader is not None
-        encoder.train().eval()
-        monkeypatch.setattr("tenor.models.encoder.MOST_TABLE_BYTES", 40 * 4 * 16 * 4 - 1)
-        torch.testing.assert_close(encoder(_batch(40).tokens), read, atol=2e-6, rtol=1e-5)
+        monkeypatch.setattr("tenor.models.encoder.MOST_TABLE_BYTES", 40 * 2 * 4 * 16 * 4 - 1)
+        torch.testing.assert_close(encoder.train().freeze()(_batch(40).tokens), read, atol=2e-6, rtol=1e-5)
         assert encoder._reader is None
 
 
@@ -156,7 +165,7 @@ def test_8_bits_read_alone():
         with pytest.raises(TenorError, match="Precision int8 needs"):
             Encoder(40, config, torch.int8)
         return
-    encoder = Encoder(40, config, torch.int8).eval()
+    encoder = Encoder(40, config, torch.int8).freeze()
     with torch.no_grad():
         read = encoder(_batch(40).tokens)
     difference = (read - encoder(_batch(40).tokens).detach()).abs().max()

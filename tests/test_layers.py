@@ -1,11 +1,13 @@
 """The layers in the place of torch.nn's: arguments, state dict, forms of input, lengths, dropouts, steps, errors."""
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 
 from recurrent import OURS, PATHS, Problem, forced
 from tenor.cells import GRU, LSTM, RNN
@@ -270,3 +272,92 @@ def test_mistakes_say_the_rule_and_what_came(call, wanted):
     with pytest.raises(TenorError) as error:
         call()
     assert wanted in str(error.value)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("hidden", [7, 17, 32, 33])
+@pytest.mark.parametrize("cell", CELLS)
+def test_infinite_and_huge_inputs_reach_what_they_reach_in_the_specification(path, hidden, cell):
+    """Units that fill a vector up must not turn infinity into NaN for the others."""
+    for value in (math.inf, -math.inf, 3e38):
+        found = []
+        for kernel in ("reference", path):
+            with forced(kernel):
+                layer = Problem((), 3, hidden).layer(cell)
+                x = torch.randn(5, 4, 3)
+                x[1, 2, 1], x[3, 0] = value, torch.tensor([value, 0, 0])
+                out, last = layer(x.requires_grad_(), lengths=[5, 4, 3, 1])
+                found.append([out, *tensors(last)])
+                out[:, 1].sum().backward()  # a row that holds neither
+                found[-1] += [x.grad]
+        for got, want in zip(found[1], found[0], strict=True):
+            torch.testing.assert_close(got, want, equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_caller_may_write_on_the_results(path, cell):
+    with forced(path):
+        layer, x = Problem((), 3, 5).layer(cell), torch.randn(6, 2, 3)
+        grads = []
+        for write in (lambda t: t * 2, lambda t: t.mul_(2)):
+            layer.zero_grad()
+            out, last = layer(x)
+            sum(write(t).sum() for t in (out, *tensors(last))).backward()
+            grads.append([p.grad.clone() for p in layer.parameters()])
+        torch.testing.assert_close(grads[0], grads[1])
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_checkpoints_and_hooks_on_saved_tensors(path, cell):
+    with forced(path):
+        layer, x = Problem((), 3, 20).layer(cell), torch.randn(6, 2, 3, requires_grad=True)
+
+        def gradients(run):
+            layer.zero_grad()
+            return torch.autograd.grad(run(x)[0].pow(2).sum(), [x, *layer.parameters()])
+
+        wanted = gradients(layer)
+        torch.testing.assert_close(gradients(lambda x: checkpoint(layer, x, use_reentrant=False)), wanted)
+        if path == "torch":
+            return  # torch 2.13's LSTM takes strides for granted there, and gives wrong gradients
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t.t().contiguous().t() if t.dim() == 2 else t):
+            torch.testing.assert_close(gradients(layer), wanted)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t.bfloat16()):
+            out = layer(x)[0].pow(2).sum()
+        with pytest.raises((TenorError, RuntimeError)):
+            out.backward()
+
+
+def test_nothing_is_kept_after_the_backward_pass():
+    with forced("native"):
+        layer = LSTM(3, 20)
+        loss = layer(torch.randn(6, 2, 3))[0].sum()
+        node = loss.grad_fn
+        while type(node).__name__ != "_NativeBackward":
+            node = node.next_functions[0][0]
+        assert len(node.saved_tensors) > 5
+        loss.backward()
+        with pytest.raises(RuntimeError, match="freed"):
+            node.saved_tensors  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's compiler asks for it
+@pytest.mark.parametrize("cell", CELLS)
+def test_compiled_it_gives_the_same(cell):
+    """torch.compile takes the engine's call as it is. (The backend "eager" compiles to nothing, but traces all.)"""
+    layer, x = Problem((), 3, 20).layer(cell), torch.randn(6, 2, 3)
+    results = []
+    for run in (layer, torch.compile(layer, backend="eager")):
+        layer.zero_grad()
+        out, _ = run(x)
+        out.pow(2).sum().backward()
+        results.append([out, *(p.grad.clone() for p in layer.parameters())])
+    torch.testing.assert_close(results[1], results[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32])
+def test_lengths_of_any_whole_kind(dtype):
+    layer, x = GRU(3, 4), torch.randn(300, 2, 3)
+    torch.testing.assert_close(layer(x, lengths=torch.tensor([100, 7], dtype=dtype)), layer(x, lengths=[100, 7]))

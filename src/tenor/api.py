@@ -151,7 +151,7 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     Args:
         folder: of the model.
         device: "auto", "cpu" or "cuda".
-        precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-VNNI).
+        precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-BF16 and VNNI).
 
     Raises:
         TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.

@@ -56,17 +56,16 @@ def check_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> Te
         found = torch.as_tensor(lengths, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TenorError(f"{rule}, not {lengths!r}. Give a list of int or an int64 tensor.") from error
-    if found.numel() == 0:
-        found = found.long()  # an empty list becomes float32
-    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):  # an empty list becomes float32
         raise TenorError(f"{rule}, not {short(found.dtype)}. Convert them with .long().")
+    found = found.long()  # T itself may be too much for 8 bits
     if found.shape != (batch,):
         raise TenorError(f"{rule}; these have shape {list(found.shape)}. Give [{batch}]" + (", or set batch_first the other way." if found.dim() == 1 else "."))
     wrong = ((found < 0) | (found > steps)).nonzero().flatten()
     if len(wrong):
         row = int(wrong[0])
         raise TenorError(f"{rule}; row {row} has {int(found[row])}. Cut the lengths or pad the input further.")
-    return found.long()
+    return found
 
 
 def check_input(x: Tensor, ranks: tuple[int, ...], name: str, size: int) -> None:

@@ -6,7 +6,8 @@ Everything that the engine is told by address is checked here: shape, type, devi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -63,6 +64,7 @@ class _Plan(NamedTuple):
     compute: torch.dtype
     directions: int
     keep: bool
+    isa: str
 
 
 def run(
@@ -93,9 +95,17 @@ def run(
     given = [x, h0, c0, mask, *(w for direction in weights for w in direction)]
     cast = [None if t is None else t.to(accumulator).contiguous() for t in given]
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    plan = _Plan(cell, batch_sizes.contiguous(), compute, len(weights), keep)
-    out, h_n, c_n = _Native.apply(plan, *cast)  # type: ignore[no-untyped-call]
+    plan = _Plan(cell, batch_sizes.contiguous(), compute, len(weights), keep, isa())
+    out, h_n, c_n = outside_compiler(_Native.apply)(plan, *cast)
     return out.to(x.dtype), h_n.to(h0.dtype), None if c0 is None else c_n.to(c0.dtype)
+
+
+def outside_compiler(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as torch.compile must take it: whole, since it hands addresses to the engine."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled yet, and importing the compiler takes 1.2 s
+        return function
+    whole: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return whole
 
 
 def _check(plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, weights: Sequence[Tensor | None]) -> tuple[int, int]:
@@ -137,14 +147,16 @@ def check_sizes(sizes: Tensor, rows: int, batch: int | None = None) -> int:
     return first
 
 
-def pack(cell: str, compute: torch.dtype, size: int, hidden: int, weights: Sequence[Tensor | None]) -> Any:
-    """The engine's layer. `weights`: checked, four a direction; they must live and stay as they are while it differentiates."""
-    return _engine.Layer(isa(), getattr(_engine.Cell, cell), getattr(_engine.Type, str(compute).removeprefix("torch.")), size, hidden, _fours(weights))
+def pack(cell: str, compute: torch.dtype, size: int, hidden: int, weights: Sequence[Tensor | None], isa_name: str | None = None, directions: int | None = None) -> Any:
+    """The engine's layer. `weights`: checked, four a direction; none, for a layer that only differentiates."""
+    kind, form = getattr(_engine.Cell, cell), getattr(_engine.Type, str(compute).removeprefix("torch."))
+    return _engine.Layer(isa_name or isa(), kind, form, size, hidden, directions or len(weights) // 4, _fours(weights))
 
 
-def packed_at(batch_sizes: Tensor, rows: int) -> tuple[int, int, int, int]:
-    """batch_sizes, contiguous, as the engine's functions over packed rows take them."""
-    return batch_sizes.data_ptr(), len(batch_sizes), int(batch_sizes[0]) if len(batch_sizes) else 0, rows
+def packed_at(batch_sizes: Tensor, rows: int, batch: int | None = None) -> tuple[int, int, int, int]:
+    """batch_sizes, contiguous, as the engine's functions over packed rows take them; `batch` counts sequences without a token too."""
+    first = int(batch_sizes[0]) if len(batch_sizes) else 0
+    return batch_sizes.data_ptr(), len(batch_sizes), first if batch is None else batch, rows
 
 
 class Frozen:
@@ -173,12 +185,31 @@ class Frozen:
         all_live = torch.full((min(1, rows),), rows)  # a single step; of no rows, none
         x_at, *before = map(address, read)
         h, *c = map(address, after)
-        self._layer.forward(all_live.data_ptr(), len(all_live), rows, (x_at, before[0], *(before[1:] or [0]), 0, h, h, *(c or [0])), False, torch.get_num_threads())
+        self._layer.forward(packed_at(all_live, rows), (x_at, before[0], *(before[1:] or [0]), 0, h, h, *(c or [0])), 0, torch.get_num_threads())
         return tuple(t.to(x.dtype) for t in after)
 
 
 def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def save(ctx: Any, *tensors: Tensor | None) -> None:
+    """For the backward pass; `saved` gives them back."""
+    ctx.save_for_backward(*tensors)
+    ctx.forms = [_form(t) for t in tensors]
+
+
+def saved(ctx: Any) -> list[Any]:
+    """What `save` took, contiguous. Raises TenorError if hooks on saved tensors made something else of it."""
+    found = [None if t is None else t.contiguous() for t in ctx.saved_tensors]
+    for tensor, form in zip(found, ctx.forms, strict=True):
+        if _form(tensor) != form:
+            raise TenorError(f"Hooks on saved tensors must give back what they were given, {form}; got {_form(tensor)}.")
+    return found
+
+
+def _form(tensor: Tensor | None) -> object:
+    return None if tensor is None else (list(tensor.shape), tensor.dtype, tensor.device)
 
 
 def _fours(tensors: Sequence[Tensor | None]) -> list[tuple[int, ...]]:
@@ -189,13 +220,15 @@ class _Native(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, *weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         size, hidden = _check(plan, x, h0, c0, mask, weights)
-        layer = pack(plan.cell, plan.compute, size, hidden, weights)
+        layer = pack(plan.cell, plan.compute, size, hidden, weights, plan.isa)
         out = x.new_empty(len(x), plan.directions * hidden)
         h_n, c_n = torch.empty_like(h0), torch.empty_like(h0) if c0 is not None else x.new_empty(0)
+        kept = _engine.block(layer.kept_bytes(len(x), mask is not None)) if plan.keep else None
         at = tuple(map(address, (x, h0, c0, mask, out, h_n, c_n)))
-        call = layer.forward(plan.batch_sizes.data_ptr(), len(plan.batch_sizes), h0.shape[1], at, plan.keep, torch.get_num_threads())
-        ctx.save_for_backward(x, h0, c0, mask, out if plan.cell.startswith("rnn") else None, *weights)  # the RNN's derivative is one of its output
-        ctx.plan, ctx.layer, ctx.call = plan, layer, call
+        layer.forward(packed_at(plan.batch_sizes, len(x), h0.shape[1]), at, address(kept), torch.get_num_threads())
+        # The RNN's derivative is one of its output: a copy, since the caller may write on the output.
+        save(ctx, x, h0, c0, mask, out.clone() if plan.keep and plan.cell.startswith("rnn") else None, kept, *weights)
+        ctx.plan = plan
         if c0 is None:
             ctx.mark_non_differentiable(c_n)
         ctx.set_materialize_grads(False)
@@ -204,7 +237,9 @@ class _Native(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor | None, d_h: Tensor | None, d_c: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, h0, c0, mask, out, *weights = ctx.saved_tensors
+        plan = ctx.plan
+        x, h0, c0, mask, out, kept, *weights = saved(ctx)
+        layer = pack(plan.cell, plan.compute, x.shape[1], h0.shape[2], (), plan.isa, plan.directions)
         wanted = ctx.needs_input_grad  # plan, x, h0, c0, mask, weights
         d_out, d_h, d_c = (None if d is None else d.contiguous() for d in (d_out, d_h, d_c if c0 is not None else None))
         d_x = torch.empty_like(x) if wanted[1] else None
@@ -214,5 +249,5 @@ class _Native(torch.autograd.Function):
         at = (*map(address, (x, h0, c0, mask, out)), 0, 0)
         gradients = tuple(map(address, (d_out, d_h, d_c, d_x, d_h0, d_c0)))
         fours = _fours(d_weights) if any(w is not None for w in d_weights) else []
-        ctx.layer.backward(ctx.call, at, _fours(weights), gradients, fours, torch.get_num_threads())
+        layer.backward(packed_at(plan.batch_sizes, len(x), h0.shape[1]), at, address(kept), _fours(weights), gradients, fours, torch.get_num_threads())
         return None, d_x, d_h0, d_c0, None, *d_weights

@@ -44,7 +44,7 @@ def embed(table: Tensor, ids: Tensor, batch_sizes: Tensor, scale: Tensor | None 
         shapes = [None if t is None else list(t.shape) for t in (scale, mask)]
         raise TenorError(f"scale is [N] and mask [B, E]; got {shapes} for {len(ids)} tokens in {batch} rows and E = {table.shape[1]}.")
     if _in_engine(table, scale, mask) and ids.device.type == "cpu":
-        out: Tensor = _Embed.apply(table, ids, batch_sizes, scale, mask)  # type: ignore[no-untyped-call]
+        out: Tensor = native.outside_compiler(_Embed.apply)(table, ids, batch_sizes, scale, mask)
         return out
     x = F.embedding(ids, table, sparse=True)
     x = x if scale is None else x * scale[:, None]
@@ -58,7 +58,7 @@ def max_mean(x: Tensor, batch_sizes: Tensor) -> Tensor:
         raise TenorError(f"x is [N, F]; got {list(x.shape)}.")
     check_sizes(batch_sizes, len(x))
     if _in_engine(x):
-        out: Tensor = _MaxMean.apply(x, batch_sizes)  # type: ignore[no-untyped-call]
+        out: Tensor = native.outside_compiler(_MaxMean.apply)(x, batch_sizes)
         return out
     if not len(x):
         return x.new_empty(0, 2 * x.shape[1])
@@ -82,14 +82,14 @@ class _Embed(torch.autograd.Function):
         scale, mask = None if scale is None else scale.contiguous(), None if mask is None else mask.contiguous()
         out = table.new_empty(len(ids), table.shape[1])
         native.engine().embed(packed_at(batch_sizes, len(ids)), address(table), address(ids), address(scale), address(mask), table.shape[1], address(out), torch.get_num_threads())
-        ctx.save_for_backward(ids, batch_sizes, scale, mask)
+        native.save(ctx, ids, batch_sizes, scale, mask)
         ctx.shape = table.shape
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        ids, batch_sizes, scale, mask = ctx.saved_tensors
+        ids, batch_sizes, scale, mask = native.saved(ctx)
         d_out, width = d_out.contiguous(), ctx.shape[1]
         distinct, sums = torch.empty_like(ids), torch.empty_like(d_out)
         count = native.engine().embed_back(packed_at(batch_sizes, len(ids)), address(ids), address(scale), address(mask), width, address(d_out), address(distinct), address(sums), torch.get_num_threads())
@@ -106,14 +106,14 @@ class _MaxMean(torch.autograd.Function):
         most, mean = x.new_empty(batch, width), x.new_empty(batch, width)
         at = torch.empty(batch, width, dtype=torch.int32)
         native.engine().pool(packed_at(batch_sizes, len(x)), address(x), width, address(most), address(mean), address(at), torch.get_num_threads())
-        ctx.save_for_backward(batch_sizes, at)
+        native.save(ctx, batch_sizes, at)
         ctx.rows = len(x)
         return torch.cat((most, mean), 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, None]:
-        batch_sizes, at = ctx.saved_tensors
+        batch_sizes, at = native.saved(ctx)
         width = at.shape[1]
         d_most, d_mean = d_out[:, :width].contiguous(), d_out[:, width:].contiguous()
         d_x = d_out.new_empty(ctx.rows, width)

@@ -26,7 +26,7 @@ class Reader:
         embedding: [V, E] on the CPU.
         weights: as in the kernels' contract (reference.py).
         compute: format of the products and of the looked-up sums, torch.float32 or torch.bfloat16; torch.int8 takes W_hh (a scale
-            a column) and the states of the recurrent product in 8 bits and all else as bfloat16 does, on CPUs with AVX512-VNNI.
+            a column) and the states of the recurrent product in 8 bits and all else as bfloat16 does, on CPUs with AVX512-BF16 and VNNI.
 
     Raises:
         TenorError: the engine is not built, an unknown cell or format, or weights that do not fit.
@@ -42,12 +42,14 @@ class Reader:
             )
         eight = compute == torch.int8
         if eight and not has_8_bits(cell):
-            raise TenorError(f"8-bit products need AVX512-VNNI and a cell whose states are at most 1; here are {native.isa()} and {cell}. Use bfloat16.")
+            raise TenorError(f"8-bit products need AVX512-BF16 and VNNI, and a cell whose states are at most 1; here are {native.isa()} and {cell}. Use bfloat16.")
         self.vocabulary, self.directions, self.hidden = len(embedding), len(weights), weights[0][1].shape[1]
         flat = [None if w is None else w.detach().float().contiguous() for direction in weights for w in direction]
         embedding = embedding.detach().float().contiguous()
         if embedding.device.type != "cpu":
             raise TenorError(f"A Reader's embedding is on the CPU; got {embedding.device}.")
+        if eight and not all(bool(t.isfinite().all()) for t in (embedding, *flat) if t is not None):
+            raise TenorError("8-bit products need finite weights; these hold NaN or infinity, which 8 bits cannot. Use bfloat16 or float32.")
         native.check_weights(cell, embedding.shape[1], self.hidden, flat, torch.float32)
         self._layer = native.pack(cell, torch.bfloat16 if eight else compute, embedding.shape[1], self.hidden, flat)
         self._layer.fold(embedding.data_ptr(), self.vocabulary, eight, torch.get_num_threads())
@@ -78,5 +80,5 @@ class Reader:
 
 
 def has_8_bits(cell: str) -> bool:
-    """Whether the engine is here, and this CPU has 8-bit products for the cell: its states must be at most 1."""
+    """Whether the engine is here, and this CPU has 8-bit products (built for AVX512-BF16 and VNNI together) for the cell: its states must be at most 1."""
     return native.available() and native.isa() == "avx512_bf16" and cell != "rnn_relu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -20,8 +22,19 @@ _CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GR
 MOST_TABLE_BYTES = 512 << 20
 
 
+class _Taken(NamedTuple):
+    """A weight as a Reader took it. `memory` keeps its address from being used again."""
+
+    weight: Tensor
+    memory: Tensor
+    changes: int  # that torch has counted
+
+    def same(self, other: _Taken) -> bool:
+        return self.weight is other.weight and self.memory.data_ptr() == other.memory.data_ptr() and self.changes == other.changes
+
+
 class Encoder(nn.Module):
-    """A single layer on a CPU reads by a Reader where nothing is to be learnt: validation and prediction.
+    """Frozen, a single layer on a CPU reads by a Reader.
 
     Args:
         vocab: number of token ids.
@@ -29,16 +42,16 @@ class Encoder(nn.Module):
         dtype: of the recurrent layers' products; torch.int8 for reading alone (what is differentiated is in bfloat16).
 
     Raises:
-        TenorError: 8 bits where there are none: several layers, no engine, or a CPU without AVX512-VNNI.
+        TenorError: 8 bits where there are none: several layers, no engine, or a CPU without AVX512-BF16 and VNNI.
     """
 
     def __init__(self, vocab: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config
         self.reading = dtype
-        self._reader: tuple[object, Reader] | None = None
+        self._reader: tuple[list[_Taken], Reader] | None = None
         if dtype == torch.int8 and not (config.layers == 1 and has_8_bits("rnn_tanh" if config.cell == "rnn" else config.cell)):
-            raise TenorError("Precision int8 needs a model of one layer, the C++ engine and a CPU with AVX512-VNNI. Use bfloat16 or float32.")
+            raise TenorError("Precision int8 needs a model of one layer, the C++ engine and a CPU with AVX512-BF16 and VNNI. Use bfloat16 or float32.")
         dtype = torch.bfloat16 if dtype == torch.int8 else dtype
         self.embedding = nn.Embedding(vocab, config.embedding)
         between = config.dropout if config.layers > 1 else 0.0
@@ -54,7 +67,7 @@ class Encoder(nn.Module):
     def forward(self, tokens: PackedSequence) -> Tensor:
         """tokens: data [N] ids -> [B, features]"""
         sizes = tokens.batch_sizes
-        reader = self._reader_now(int(sizes[0]))
+        reader = None if self.training or torch.is_grad_enabled() else self._reader_now()
         if reader and self.config.pooling == "last":
             return torch.cat(tuple(reader.last(tokens.data, sizes)), 1)  # [B, D*H]
         if reader:
@@ -72,26 +85,37 @@ class Encoder(nn.Module):
             return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
         return max_mean(out.data, sizes)
 
+    def freeze(self) -> Encoder:
+        """eval(), and from now to train() or eval() what is read without gradients is read by a Reader, if there is one for this network.
+
+        The weights are then as good as copied. Another tensor in the place of one, or an operation of torch on it, ends it; what goes
+        round torch's count of changes (`.data`, fused optimisers) is not noticed: call train() first.
+        """
+        if self._reader_now() is not None:
+            return self
+        self.eval()
+        layer, table = self.recurrent, self.embedding.weight
+        sums = layer.directions * (4 if layer.cell == "gru" else len(layer.weight_hh_l0) // layer.hidden_size) * -(-layer.hidden_size // 16) * 16
+        fits = len(table) * sums * (4 if self.reading == torch.float32 else 2) <= MOST_TABLE_BYTES
+        if self.config.layers == 1 and fits and layer.path.startswith("native"):
+            weights: list[Weights] = [(w_ih, w_hh, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layer.all_weights]
+            self._reader = (self._taken(), Reader(layer.cell, table, weights, self.reading))
+        return self
+
     def train(self, mode: bool = True) -> Encoder:
-        self._reader = None  # the weights are about to change
+        self._reader = None
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_reader": None}  # a copy makes its own
 
-    def _reader_now(self, batch: int) -> Reader | None:
-        """A Reader of the weights as they are, or None where the layers run step after step."""
-        layer, table = self.recurrent, self.embedding.weight
-        if self.training or torch.is_grad_enabled() or table.is_inference() or self.config.layers > 1 or not layer.path_for(batch).startswith("native"):
-            return None
-        weights: list[Weights] = [(w_ih, w_hh, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layer.all_weights]
-        state = tuple((w.data_ptr(), w._version) for w in (table, *layer.parameters()))
-        if self._reader is None or self._reader[0] != state:
-            sums = len(weights) * (4 if layer.cell == "gru" else len(weights[0][1]) // self.config.hidden) * -(-self.config.hidden // 16) * 16
-            if len(table) * sums * (4 if self.reading == torch.float32 else 2) > MOST_TABLE_BYTES:
-                return None
-            self._reader = (state, Reader(layer.cell, table, weights, self.reading))
-        return self._reader[1]
+    def _reader_now(self) -> Reader | None:
+        """The Reader, unless a weight has changed since."""
+        found = self._reader
+        return found[1] if found and all(a.same(b) for a, b in zip(found[0], self._taken(), strict=True)) else None
+
+    def _taken(self) -> list[_Taken]:
+        return [_Taken(w, w.detach(), 0 if w.is_inference() else w._version) for w in (self.embedding.weight, *self.recurrent.parameters())]
 
     def _dropped(self, *shape: int, share: float) -> Tensor | None:
         """0, or 1 / (1 - share); None where nothing is dropped."""

@@ -66,7 +66,7 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
     """Train to the last epoch and keep the best by validation.
 
     Args:
-        model: has `scores(*batch)` -> loss, right, rows, tokens.
+        model: has `scores(*batch)` -> loss, right, rows, tokens; and `freeze()`, which is eval() for weights that stay until train().
         examples: see Examples.
         config: epochs, rates, seed.
         events: is told of each step and epoch.
@@ -150,7 +150,7 @@ def _end_epoch(model: nn.Module, examples: Examples, state: State, config: Train
         "accuracy": state.right / state.rows,
     }
     loss, right, rows = 0.0, 0, 0
-    model.eval()
+    model.freeze()  # type: ignore[operator]
     with torch.inference_mode():
         for batch in examples.validation():
             scores = model.scores(*batch)  # type: ignore[operator]
