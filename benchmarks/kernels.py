@@ -1,7 +1,8 @@
 """Tenor's kernels against torch's own: real tokens a second, forward and backward of one bidirectional layer (input size = hidden size).
 
-    TENOR_DATA=... python benchmarks/kernels.py                                  everything, about 6 minutes on 2 cores
-    TENOR_DATA=... python benchmarks/kernels.py --only lstm --hidden 64 128      some of it; --quick for a first look
+    TENOR_DATA=... python benchmarks/kernels.py                                  everything, about 10 minutes on 2 cores
+    TENOR_DATA=... python benchmarks/kernels.py --only lstm --hidden 64 128      some of it; --parts names parts, --quick for a first look
+    TENOR_DATA=... python benchmarks/kernels.py --isa avx2                       Tenor and torch on lesser instructions, about 5 minutes; or portable, 10
 
 Lengths are those of real film reviews: validation rows (out of the training rows of the article's split), cut at 400 tokens, in the
 batches that the training loop makes. A row of the table runs some of them, longer and shorter ones, the same for all; the larger
@@ -12,17 +13,20 @@ Contenders, all with the same weights, inputs and cotangents, all giving the gra
     tenor on torch   Tenor's layer on torch's kernels (via_torch.run): each direction padded at its end, exact
     padded           torch.nn on the padded batch, padded before the clock starts; for bfloat16 with weights in bfloat16
     padded, autocast the same with float32 weights under torch.autocast (bfloat16 only)
+    padded, float32  the same in float32, for bfloat16 where oneDNN has none: torch's bfloat16 crawls there
     padded, steps    the padded batch a step at a time, without oneDNN's fused LSTM (LSTM in float32 only: without oneDNN bfloat16 products
                      crawl, and the other cells have no fused kernel)
     packed           torch.nn on the PackedSequence, exact; for bfloat16 with weights in bfloat16 (autocast leaves it in float32)
-Generous to torch: the three padded ones start their second direction in the padding, so they compute something else there and save
+Generous to torch: the padded ones start their second direction in the padding, so they compute something else there and save
 the moves that would set it right, and they count all the same; the fastest contender but `native` is `torch's best`.
 
-All contenders run in turn, repeat by repeat; the median counts. Who was 2.5 times slower than the fastest on the shortest batch gets
-two repeats, who was 20 times slower one. Before a row's clock starts, native's outputs and gradients must equal those of
-torch.nn in float32 on packed rows. `gflops` counts the products of real tokens, `share` is that of torch's own torch.mm, measured
-just before each row. Then: one thread against all, and cost against length (each row 1, 2, 4 and 8 times as long).
-Writes benchmarks/results/kernels.json, unless only some of it ran and no --out says where.
+All contenders run in turn, repeat by repeat, three to five times each; the median counts. Who was twice as slow as the fastest of
+torch's on the shortest batch gets two repeats, who was 20 times slower or took 10 s one. Before a row's clock starts, native's outputs and
+gradients must equal those of torch.nn in float32 on packed rows, on a third of the shortest batch's lengths. `gflops` counts the products of
+real tokens; `share` is that of the matrix rate: the highest that torch's products reached in the whole run, one for each format (MatrixRate).
+
+Then one review at a time (forward and backward, and forward alone as in reading); one thread against all; and cost against length (each row
+1, 2, 4 and 8 times as long). Writes benchmarks/results/kernels.json (--isa: kernels_ISA.json), unless only some of it ran and no --out says where.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,6 +48,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from peers.data import TRAIN_ROWS, labelled
@@ -64,7 +70,18 @@ WORK = 4e10  # floating-point operations of a pass, about: 0.4 s at 100 GFLOP/s
 REPEATS = 5
 ROW_SECONDS = 4.0  # after so many a row ends, if it has three repeats
 APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # as far as native may be from torch.nn in float32, as a share of the norm
-SHAPES = ((2048, 2048, 2048), (4096, 1024, 4096))  # of torch.mm
+SHAPES = ((2048, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 4096))  # of products for the matrix rate
+READ_EVERY = 6  # rows of the table between two readings of the matrix rate
+SINGLE_SIZES = (128, 256, 512, 1024)  # hidden sizes for a review at a time
+SINGLE_WORK = 4e9  # floating-point operations of a review, at most
+SINGLE_SECONDS = (1.0, 0.03)  # ROW_SECONDS of these rows; what a reading of native takes, at least
+ISA_ROWS_A_BATCH = dict.fromkeys((64, 128, 256, 512), 32)
+ISA_WORK = 1e10
+ISAS = {  # what holds Tenor and torch's libraries to an instruction set, as far as they have it
+    "avx2": {"TENOR_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    # MKL heeds MKL_ENABLE_INSTRUCTIONS on Intel's CPUs alone; on others MKL_CBWR=COMPATIBLE (SSE2) is the one branch below its best.
+    "portable": {"TENOR_ISA": "portable", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "DNNL_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE"},
+}
 MB = 1 << 20
 
 
@@ -125,23 +142,24 @@ class Contender:
     autocast: bool = False
     onednn: bool = True
 
-    def run(self, batch: Batch) -> list[Tensor]:
-        """-> outputs, and the gradients of the input and of each weight"""
+    def run(self, batch: Batch, backward: bool = True) -> list[Tensor]:
+        """-> outputs, and the gradients of the input and of each weight; without `backward` outputs alone, as in reading"""
         x = batch.get("x", self.form, next(self.layer.parameters()).dtype)
+        self.layer.train(backward)
         os.environ["TENOR_KERNEL"] = self.kernel
         torch._C._set_mkldnn_enabled(self.onednn)  # what torch.backends.mkldnn.flags does, without its warning
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+        with torch.set_grad_enabled(backward), torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
             out = self.layer(x if self.form == "padded" else PackedSequence(x, batch.sizes))[0]
         out = out.data if isinstance(out, PackedSequence) else out
-        gradients = torch.autograd.grad(out, [x, *self.layer.parameters()], batch.get("d_out", self.form, out.dtype))
+        gradients = torch.autograd.grad(out, [x, *self.layer.parameters()], batch.get("d_out", self.form, out.dtype)) if backward else ()
         torch._C._set_mkldnn_enabled(True)
         return [out.detach(), *gradients]
 
-    def seconds(self, batches: Iterable[Batch]) -> float:
+    def seconds(self, batches: Iterable[Batch], backward: bool = True) -> float:
         time.sleep(0.02)  # threads of the one before wait actively for a while
         began = time.perf_counter()
         for batch in batches:
-            self.run(batch)
+            self.run(batch, backward)
         return time.perf_counter() - began
 
 
@@ -165,6 +183,8 @@ def contenders(cell: str, hidden: int, dtype: torch.dtype) -> list[Contender]:
     ]
     if dtype == torch.bfloat16:
         found.append(Contender("padded, autocast", wide, "padded", autocast=True))
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            found.append(Contender("padded, float32", wide, "padded"))
     elif cell == "lstm":
         found.append(Contender("padded, steps", same, "padded", onednn=False))
     return [*found, Contender("packed", same, "packed")]
@@ -210,41 +230,70 @@ class Others:
         return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
-def measure(tried: Sequence[Contender], batches: Sequence[Batch], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each pass over the batches, by contender, the warm-up left out."""
+def measure(tried: Sequence[Contender], batches: Sequence[Batch], repeats: int, row_seconds: float = ROW_SECONDS, backward: bool = True) -> dict[str, list[float]]:
+    """Seconds of each pass over the batches, by contender (native first), the warm-up left out."""
     first: dict[str, float] = {}
     for contender in tried:
-        first[contender.name] = contender.seconds(batches[:1])
+        first[contender.name] = contender.seconds(batches[:1], backward)
         if first[contender.name] < 0.5:  # what is made once (threads, oneDNN's code for these shapes) would count
-            first[contender.name] = contender.seconds(batches[:1])
-    fastest = min(first.values())
-    allowed = {name: 1 if s > 20 * fastest else 2 if s > 2.5 * fastest else repeats for name, s in first.items()}
+            first[contender.name] = contender.seconds(batches[:1], backward)
+    fastest = min(first[c.name] for c in tried[1:])
+    often, twice, once = set(range(repeats)), {0, min(2, repeats - 1)}, {0}
+    turns = {name: often if s <= 2 * fastest else twice if s <= min(20 * fastest, 10) else once for name, s in first.items()} | {tried[0].name: often}
     for contender in tried:
-        if allowed[contender.name] > 1:
-            contender.seconds(batches[1:])
+        if turns[contender.name] != once:
+            contender.seconds(batches[1:], backward)
     times: dict[str, list[float]] = {c.name: [] for c in tried}
     began = time.perf_counter()
     for turn in range(repeats):
-        if turn >= 3 and time.perf_counter() - began > ROW_SECONDS:
+        if turn >= 3 and time.perf_counter() - began > row_seconds:
             break
         for contender in tried:
-            if turn < allowed[contender.name]:
-                times[contender.name].append(contender.seconds(batches))
+            if turn in turns[contender.name]:
+                times[contender.name].append(contender.seconds(batches, backward))
     return times
 
 
-def matmul_rate(dtype: torch.dtype) -> float:
-    """GFLOP/s of torch.mm, the better of two shapes, each the median of three."""
-    rates = []
-    for m, k, n in SHAPES:
-        a, b, out = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype), torch.empty(m, n, dtype=dtype)
-        times = []
-        for _ in range(4):
-            began = time.perf_counter()
-            torch.mm(a, b, out=out)
-            times.append(time.perf_counter() - began)
-        rates.append(2e-9 * m * k * n / median(times[1:]))
-    return max(rates)
+class MatrixRate:
+    """GFLOP/s of torch's products in a format: read from time to time, since the machine's speed wanders; the highest reading is the rate.
+
+    A reading is the fastest of three calls, over shapes and both ways: torch.mm, and F.linear, whose weight is transposed.
+    """
+
+    def __init__(self) -> None:
+        self._readings: dict[str, list[tuple[float, str]]] = {name: [] for name in DTYPES}
+
+    def read(self) -> None:
+        for name, dtype in DTYPES.items():
+            self._readings[name].append(max(self._reading(way, dtype) for way in ("mm", "linear")))
+
+    def of(self, name: str) -> float:
+        return max(self._readings[name])[0]
+
+    def answer(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"gflops": round(self.of(name), 1), "way": max(found)[1], "lowest": round(min(found)[0], 1), "median": round(median(r for r, _ in found), 1), "readings": [round(r, 1) for r, _ in found]}
+            for name, found in self._readings.items()
+        }
+
+    @staticmethod
+    def _reading(way: str, dtype: torch.dtype) -> tuple[float, str]:
+        """-> rate, and what had it"""
+        best, call = (0.0, ""), 0.0
+        for m, k, n in SHAPES:
+            a, b, out = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype), torch.empty(m, n, dtype=dtype)
+            weight = b.t().contiguous()
+            for _ in range(3):
+                if call > 0.5:  # a product that crawls, as bfloat16 does where the CPU has none; larger ones crawl too
+                    return best
+                began = time.perf_counter()
+                if way == "mm":
+                    torch.mm(a, b, out=out)
+                else:
+                    F.linear(a, weight)
+                call = time.perf_counter() - began
+                best = max(best, (2e-9 * m * k * n / call, f"{way} {m}x{k}x{n}"))
+        return best
 
 
 def operations(cell: str, hidden: int) -> float:
@@ -252,34 +301,73 @@ def operations(cell: str, hidden: int) -> float:
     return 3 * 2 * 2 * GATES[cell] * hidden * (hidden + hidden)
 
 
-def table(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int, work: float) -> list[dict[str, Any]]:
-    """Every cell, size and format: native and torch's."""
+def table(cells: Sequence[str], rows_a_batch: dict[int, int], lengths: np.ndarray, repeats: int, work: float, matrix: MatrixRate) -> list[dict[str, Any]]:
+    """Every cell, size and format: native and torch's. Without the shares, which need all readings of the matrix rate."""
+    rows: list[dict[str, Any]] = []
+    print(f"{'cell':5}{'hidden':>7}{'batch':>6} {'format':9}{'native':>9}{'torch':>9}  {'by':17}{'ratio':>6}{'packed':>9}{'ratio':>7}{'gflops':>8}{'others':>7}")
+    for cell, hidden, name in product(cells, rows_a_batch, DTYPES):
+        if len(rows) % READ_EVERY == 0:
+            matrix.read()
+        began, dtype, size = time.perf_counter(), DTYPES[name], rows_a_batch[hidden]
+        chosen = choose(lengths, size, work / operations(cell, hidden))
+        far = difference(cell, hidden, dtype, Batch(np.maximum(chosen[0] // 3, 1), hidden, hidden))
+        batches = [Batch(b, hidden, hidden) for b in chosen]
+        with Others() as others:
+            times = measure(contenders(cell, hidden, dtype), batches, repeats)
+        tokens = sum(b.tokens for b in batches)
+        rates = {k: tokens / median(v) for k, v in times.items()}
+        best = best_of_torch(rates)
+        gflops = rates["native"] * operations(cell, hidden) / 1e9
+        row = {
+            "cell": cell, "hidden": hidden, "batch": size, "dtype": name, "tokens": tokens, "steps": [len(b.sizes) for b in batches],
+            "padding_share": round(1 - tokens / sum(b.slots for b in batches), 4), "native": round(rates["native"]), "torch_best": best,
+            "ratio": round(rates["native"] / rates[best], 3), "ratio_to_packed": round(rates["native"] / rates["packed"], 2),
+            "tokens_per_second": {k: round(v) for k, v in rates.items()}, "gflops": round(gflops, 1), "difference": far,
+            "cores_used_by_others": others.cores, "seconds_of_passes": {k: [round(s, 5) for s in v] for k, v in times.items()},
+            "seconds": round(time.perf_counter() - began, 1),
+        }  # fmt: skip
+        rows.append(row)
+        print(f"{cell:5}{hidden:7}{size:6} {name:9}{rates['native']:9,.0f}{rates[best]:9,.0f}  {best:17}{row['ratio']:6.2f}{rates['packed']:9,.0f}{row['ratio_to_packed']:7.1f}{gflops:8.1f}{others.cores:7.2f}", flush=True)
+    return rows
+
+
+def best_of_torch(rates: dict[str, float]) -> str:
+    """The fastest contender but native."""
+    return max((k for k in rates if k != "native"), key=lambda k: rates[k])
+
+
+def set_shares(rows: Sequence[dict[str, Any]], matrix: MatrixRate) -> None:
+    """Completes the table's rows when the last reading is made."""
+    for row in rows:
+        rate = matrix.of(row["dtype"])
+        row |= {"torch_mm_gflops": round(rate, 1), "share": round(row["gflops"] / rate, 3)}
+        print(f"share: {row['cell']} {row['hidden']} {row['dtype']}: {row['gflops']} of {rate:.1f} GFLOP/s, {row['share']:.0%}")
+
+
+def single(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int) -> list[dict[str, Any]]:
+    """A review at a time: native and torch's, forward and backward, and forward alone without gradients."""
     rows = []
-    print(f"{'cell':5}{'hidden':>7}{'batch':>6} {'format':9}{'native':>9}{'torch':>9}  {'by':17}{'ratio':>6}{'packed':>9}{'ratio':>7}{'gflops':>8}{'torch.mm':>9}{'share':>6}{'others':>7}")
-    for cell in cells:
-        for hidden in sizes:
-            for name, dtype in DTYPES.items():
-                began = time.perf_counter()
-                size = ROWS_A_BATCH[hidden]
-                batches = [Batch(b, hidden, hidden) for b in choose(lengths, size, work / operations(cell, hidden))]
-                far = difference(cell, hidden, dtype, batches[0])
-                with Others() as others:
-                    matmul = matmul_rate(dtype)
-                    times = measure(contenders(cell, hidden, dtype), batches, repeats)
-                tokens = sum(b.tokens for b in batches)
-                rates = {k: tokens / median(v) for k, v in times.items()}
-                best = max((k for k in rates if k != "native"), key=lambda k: rates[k])
-                gflops = rates["native"] * operations(cell, hidden) / 1e9
-                row = {
-                    "cell": cell, "hidden": hidden, "batch": size, "dtype": name, "tokens": tokens, "steps": [len(b.sizes) for b in batches],
-                    "padding_share": round(1 - tokens / sum(b.slots for b in batches), 4), "native": round(rates["native"]), "torch_best": best,
-                    "ratio": round(rates["native"] / rates[best], 3), "ratio_to_packed": round(rates["native"] / rates["packed"], 2),
-                    "tokens_per_second": {k: round(v) for k, v in rates.items()}, "gflops": round(gflops, 1), "torch_mm_gflops": round(matmul, 1),
-                    "share": round(gflops / matmul, 3), "difference": far, "cores_used_by_others": others.cores,
-                    "seconds_of_passes": {k: [round(s, 5) for s in v] for k, v in times.items()}, "seconds": round(time.perf_counter() - began, 1),
-                }  # fmt: skip
-                rows.append(row)
-                print(f"{cell:5}{hidden:7}{size:6} {name:9}{rates['native']:9,.0f}{rates[best]:9,.0f}  {best:17}{row['ratio']:6.2f}{rates['packed']:9,.0f}{row['ratio_to_packed']:7.1f}{gflops:8.1f}{matmul:9.1f}{row['share']:6.2f}{others.cores:7.2f}", flush=True)
+    for cell, hidden, name in product(cells, sizes, DTYPES):
+        wanted = min(float(lengths.mean()), SINGLE_WORK / operations(cell, hidden))
+        batch = Batch(lengths[[np.abs(lengths - wanted).argmin()]], hidden, hidden)
+        far = difference(cell, hidden, DTYPES[name], batch)
+        tried = contenders(cell, hidden, DTYPES[name])
+        for kind, backward in (("forward and backward", True), ("forward", False)):
+            row_seconds, least = SINGLE_SECONDS
+            tried[0].seconds([batch], backward)
+            passes = int(np.ceil(least / tried[0].seconds([batch], backward)))
+            with Others() as others:
+                times = measure(tried, [batch] * passes, repeats, row_seconds, backward)
+            rates = {k: passes * batch.tokens / median(v) for k, v in times.items()}
+            best = best_of_torch(rates)
+            row = {
+                "cell": cell, "hidden": hidden, "batch": 1, "dtype": name, "pass": kind, "tokens": batch.tokens, "passes": passes,
+                "native": round(rates["native"]), "torch_best": best, "ratio": round(rates["native"] / rates[best], 3),
+                "tokens_per_second": {k: round(v) for k, v in rates.items()}, "difference": far, "cores_used_by_others": others.cores,
+                "seconds_of_passes": {k: [round(s, 5) for s in v] for k, v in times.items()},
+            }  # fmt: skip
+            rows.append(row)
+            print(f"single: {cell} {hidden} {name}, {kind}, {batch.tokens} tokens: {row['native']:,} tokens/s, torch {rates[best]:,.0f} ({best}), {row['ratio']:.2f} times; others {others.cores:.2f}", flush=True)
     return rows
 
 
@@ -359,40 +447,54 @@ def linear(cell: str, hidden: int, lengths: np.ndarray, repeats: int) -> list[di
 
 
 def main() -> None:
+    parts = ("table", "single", "threads", "linear")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=GATES, default=list(GATES), metavar="CELL", help=f"of: {', '.join(GATES)}")
     parser.add_argument("--hidden", nargs="+", type=int, choices=ROWS_A_BATCH, default=list(ROWS_A_BATCH), metavar="H", help=f"of: {', '.join(map(str, ROWS_A_BATCH))}")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), metavar="PART", help=f"of: {', '.join(parts)}")
+    parser.add_argument("--isa", choices=ISAS, help="hold Tenor and torch to these instructions; a shorter table, and no other part")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="a tenth of the work and two repeats")
-    parser.add_argument("--out", type=Path, help="JSON to write; without it a run of everything writes results/kernels.json")
+    parser.add_argument("--out", type=Path, help="JSON to write; without it a run of everything writes results/kernels.json, or kernels_ISA.json")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)  # what `linear` starts
     asked = parser.parse_args()
     if not native.available():
         raise SystemExit(native.why_not())
+    limits = ISAS.get(asked.isa, {})
+    if any(os.environ.get(k) != v for k, v in limits.items()):  # torch's libraries read them when they start
+        raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=os.environ | limits, check=False).returncode)
     if asked.memory:
         memory_of_a_pass()
         return
     torch.set_num_threads(asked.threads)
-    repeats, work = (2, WORK / 10) if asked.quick else (REPEATS, WORK)
+    repeats = 2 if asked.quick else REPEATS
+    work = (ISA_WORK if asked.isa else WORK) / (10 if asked.quick else 1)
     began = time.perf_counter()
     lengths = review_lengths()
     seconds = {"read": time.perf_counter() - began}
     answer: dict[str, Any] = {"made_with": command()}
-    answer["machine"] = machine() | {"isa": native.isa(), "threads": asked.threads}
+    answer["machine"] = machine() | {"isa": native.isa(), "torch_isa": torch.backends.cpu.get_cpu_capability(), "limits": limits, "threads": asked.threads}
     answer["reviews"] = {"rows": len(lengths), "mean_tokens": round(float(lengths.mean()), 1), "limit": LIMIT}
+    batch_of = {h: rows for h, rows in (ISA_ROWS_A_BATCH if asked.isa else ROWS_A_BATCH).items() if h in asked.hidden}
     few = [h for h in asked.hidden if h <= 256]
-    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
-        "table": lambda: table(asked.only, asked.hidden, lengths, repeats, work),
+    matrix = MatrixRate()
+    run: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "table": lambda: table(asked.only, batch_of, lengths, repeats, work, matrix),
+        "single": lambda: single(asked.only, [h for h in SINGLE_SIZES if h in asked.hidden], lengths, repeats),
         "threads": lambda: threads(asked.only[:1], few, lengths, repeats, work),
         "linear": lambda: linear(asked.only[0], 128, lengths, repeats) if 128 in few else [],
     }
-    for part, run in parts.items():
+    for part in parts[:1] if asked.isa else asked.parts:
         start = time.perf_counter()
-        answer[part] = run()
+        answer[part] = run[part]()
         seconds[part] = time.perf_counter() - start
+    if "table" in answer:
+        matrix.read()
+        answer["matrix_rate"] = matrix.answer()
+        set_shares(answer["table"], matrix)
     answer["seconds"] = {k: round(v, 1) for k, v in (seconds | {"all": time.perf_counter() - began}).items()}
-    everything = asked.only == list(GATES) and asked.hidden == list(ROWS_A_BATCH) and not asked.quick
-    out = asked.out or (RESULTS / "kernels.json" if everything else None)
+    everything = asked.only == list(GATES) and asked.hidden == list(ROWS_A_BATCH) and asked.parts == list(parts) and not asked.quick
+    out = asked.out or (RESULTS / f"kernels{f'_{asked.isa}' if asked.isa else ''}.json" if everything else None)
     if out:
         out.write_text(json.dumps(answer, indent=2) + "\n")
     print(f"{answer['seconds']['all']:.0f} s; {f'written to {out.name}' if out else 'not all of it ran, so nothing is written; --out says where'}")

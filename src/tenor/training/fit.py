@@ -113,12 +113,13 @@ def fit(
             if "memory" not in str(error):
                 raise
             raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
+        read = pipeline.with_pairs(whole)
         if counting:
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:
-                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), train_targets, len(labels), len(tokenizer) + len(pairs.keys)))
+                vectors = with_pairs(vectors, pairs, counts_by_label(read, train_targets, len(labels), len(tokenizer) + len(pairs.keys)))
             pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
-        ids, validation_ids = pipeline.read(whole), pipeline.read(tokenizer.encode(validation_texts))
+        ids, validation_ids = pipeline.shortened(read), pipeline.read(tokenizer.encode(validation_texts))
         examples = ClassifyExamples(ids, train_targets, validation_ids, validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples)
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
