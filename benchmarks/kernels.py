@@ -1,8 +1,8 @@
 """Tenor's kernels against torch's own: real tokens a second, forward and backward of one bidirectional layer (input size = hidden size).
 
-    TENOR_DATA=... python benchmarks/kernels.py                                  everything, about 10 minutes on 2 cores
+    TENOR_DATA=... python benchmarks/kernels.py                                  everything, 10 to 12 minutes on 2 cores
     TENOR_DATA=... python benchmarks/kernels.py --only lstm --hidden 64 128      some of it; --parts names parts, --quick for a first look
-    TENOR_DATA=... python benchmarks/kernels.py --isa avx2                       Tenor and torch on lesser instructions, about 5 minutes; or portable, 10
+    TENOR_DATA=... python benchmarks/kernels.py --isa avx2                       Tenor and torch on lesser instructions, 6 to 10 minutes; or portable
 
 Lengths are those of real film reviews: validation rows (out of the training rows of the article's split), cut at 400 tokens, in the
 batches that the training loop makes. A row of the table runs some of them, longer and shorter ones, the same for all; the larger
@@ -13,7 +13,7 @@ Contenders, all with the same weights, inputs and cotangents, all giving the gra
     tenor on torch   Tenor's layer on torch's kernels (via_torch.run): each direction padded at its end, exact
     padded           torch.nn on the padded batch, padded before the clock starts; for bfloat16 with weights in bfloat16
     padded, autocast the same with float32 weights under torch.autocast (bfloat16 only)
-    padded, float32  the same in float32, for bfloat16 where oneDNN has none: torch's bfloat16 crawls there
+    padded, float32  instead of that one, where oneDNN has no bfloat16: torch's crawls there, and its best way is float32
     padded, steps    the padded batch a step at a time, without oneDNN's fused LSTM (LSTM in float32 only: without oneDNN bfloat16 products
                      crawl, and the other cells have no fused kernel)
     packed           torch.nn on the PackedSequence, exact; for bfloat16 with weights in bfloat16 (autocast leaves it in float32)
@@ -73,8 +73,8 @@ APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # as far as native may be fr
 SHAPES = ((2048, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 4096))  # of products for the matrix rate
 READ_EVERY = 6  # rows of the table between two readings of the matrix rate
 SINGLE_SIZES = (128, 256, 512, 1024)  # hidden sizes for a review at a time
-SINGLE_WORK = 4e9  # floating-point operations of a review, at most
-SINGLE_SECONDS = (1.0, 0.03)  # ROW_SECONDS of these rows; what a reading of native takes, at least
+SINGLE_TOKENS = 100  # of the review that these rows read
+SINGLE_SECONDS = (1.0, 0.005)  # ROW_SECONDS of these rows; what a reading of native takes, at least
 ISA_ROWS_A_BATCH = dict.fromkeys((64, 128, 256, 512), 32)
 ISA_WORK = 1e10
 ISAS = {  # what holds Tenor and torch's libraries to an instruction set, as far as they have it
@@ -182,9 +182,8 @@ def contenders(cell: str, hidden: int, dtype: torch.dtype) -> list[Contender]:
         Contender("padded", same, "padded"),
     ]
     if dtype == torch.bfloat16:
-        found.append(Contender("padded, autocast", wide, "padded", autocast=True))
-        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            found.append(Contender("padded, float32", wide, "padded"))
+        has = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        found.append(Contender("padded, autocast", wide, "padded", autocast=True) if has else Contender("padded, float32", wide, "padded"))
     elif cell == "lstm":
         found.append(Contender("padded, steps", same, "padded", onednn=False))
     return [*found, Contender("packed", same, "packed")]
@@ -242,7 +241,7 @@ def measure(tried: Sequence[Contender], batches: Sequence[Batch], repeats: int, 
     turns = {name: often if s <= 2 * fastest else twice if s <= min(20 * fastest, 10) else once for name, s in first.items()} | {tried[0].name: often}
     for contender in tried:
         if turns[contender.name] != once:
-            contender.seconds(batches[1:], backward)
+            contender.seconds([b for b in batches if b is not batches[0]], backward)
     times: dict[str, list[float]] = {c.name: [] for c in tried}
     began = time.perf_counter()
     for turn in range(repeats):
@@ -268,11 +267,12 @@ class MatrixRate:
             self._readings[name].append(max(self._reading(way, dtype) for way in ("mm", "linear")))
 
     def of(self, name: str) -> float:
-        return max(self._readings[name])[0]
+        """The format's rate; where bfloat16 crawls, float32's, in which it can be multiplied too."""
+        return max(r for n in {name, "float32"} for r, _ in self._readings[n])
 
     def answer(self) -> dict[str, dict[str, Any]]:
         return {
-            name: {"gflops": round(self.of(name), 1), "way": max(found)[1], "lowest": round(min(found)[0], 1), "median": round(median(r for r, _ in found), 1), "readings": [round(r, 1) for r, _ in found]}
+            name: {"gflops": round(max(found)[0], 1), "way": max(found)[1], "lowest": round(min(found)[0], 1), "median": round(median(r for r, _ in found), 1), "readings": [round(r, 1) for r, _ in found]}
             for name, found in self._readings.items()
         }
 
@@ -347,13 +347,12 @@ def set_shares(rows: Sequence[dict[str, Any]], matrix: MatrixRate) -> None:
 def single(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int) -> list[dict[str, Any]]:
     """A review at a time: native and torch's, forward and backward, and forward alone without gradients."""
     rows = []
+    row_seconds, least = SINGLE_SECONDS
     for cell, hidden, name in product(cells, sizes, DTYPES):
-        wanted = min(float(lengths.mean()), SINGLE_WORK / operations(cell, hidden))
-        batch = Batch(lengths[[np.abs(lengths - wanted).argmin()]], hidden, hidden)
+        batch = Batch(lengths[[np.abs(lengths - SINGLE_TOKENS).argmin()]], hidden, hidden)
         far = difference(cell, hidden, DTYPES[name], batch)
         tried = contenders(cell, hidden, DTYPES[name])
         for kind, backward in (("forward and backward", True), ("forward", False)):
-            row_seconds, least = SINGLE_SECONDS
             tried[0].seconds([batch], backward)
             passes = int(np.ceil(least / tried[0].seconds([batch], backward)))
             with Others() as others:

@@ -48,17 +48,29 @@ struct Sequence {
 
     // --- weights ---
 
-    // Write w [gates * hidden, columns] as panels over k = column.
+    // `count` numbers, then zeros up to `padded`.
+    static void convert_row(const acc* from, elem* to, int64_t count, int64_t padded) {
+        int64_t i = 0;
+        for (; i + W <= count; i += W) Op::store_elems(to + i, load(from + i));
+        for (; i < padded; i++) to[i] = i < count ? to_elem<Op>(from[i]) : elem(0);
+    }
+
+    // Write w [gates * hidden, columns] as panels over k = column. A block of columns at a time, converted and then turned.
     static void pack_gates(const Layer& l, const acc* w, int64_t columns, int64_t k, elem* data) {
+        constexpr int64_t CHUNK = 64;  // a multiple of every PAIR; W rows of it stay in the first cache level
         const auto panels = forward_panels<Op>(l, data, k);
+        elem part[W][CHUNK];
         for (int v = 0; v < panels.vectors; v++) {
             const int panel = v / panels.a_panel, wide = panels.vectors_of(panel), gate = v % l.gates;
             elem* line = const_cast<elem*>(panels.at(panel)) + (v - panel * panels.a_panel) * W * PAIR;
-            for (int lane = 0; lane < W; lane++) {
-                const int64_t unit = int64_t(v / l.gates) * W + lane;
-                const acc* row = w + (gate * l.hidden + unit) * columns;
-                for (int64_t i = 0; i < k; i++)
-                    line[(i / PAIR * wide * W + lane) * PAIR + i % PAIR] = unit < l.hidden && i < columns ? to_elem<Op>(row[i]) : elem(0);
+            for (int64_t first = 0; first < k; first += CHUNK) {
+                const int64_t count = least(CHUNK, k - first), given = most(0, least(count, columns - first));
+                for (int lane = 0; lane < W; lane++) {
+                    const int64_t unit = int64_t(v / l.gates) * W + lane;
+                    convert_row(unit < l.hidden ? w + (gate * l.hidden + unit) * columns + first : w, part[lane], unit < l.hidden ? given : 0, count);
+                }
+                for (int64_t i = 0; i < count; i += PAIR)
+                    for (int lane = 0; lane < W; lane++) memcpy(line + ((first + i) / PAIR * wide * W + lane) * PAIR, &part[lane][i], PAIR * sizeof(elem));
             }
         }
     }
@@ -67,17 +79,15 @@ struct Sequence {
     static void pack_columns(const Layer& l, const acc* w, int64_t columns, elem* data) {
         const auto panels = backward_panels<Op>(l, data, columns);
         const int64_t k = l.gates * l.hp;
+        elem part[MOST_VECTORS * W];
         for (int panel = 0; panel < panels.count(); panel++) {
-            const int wide = panels.vectors_of(panel) * W;
+            const int64_t wide = panels.vectors_of(panel) * W, first = int64_t(panel) * panels.a_panel * W, given = least(wide, columns - first);
             elem* base = const_cast<elem*>(panels.at(panel));
             for (int64_t i = 0; i < k; i++) {
                 const int64_t unit = i / (W * l.gates) * W + i % W, gate = i / W % l.gates;
-                const acc* row = w + (gate * l.hidden + unit) * columns;
+                convert_row(unit < l.hidden ? w + (gate * l.hidden + unit) * columns + first : w, part, unit < l.hidden ? given : 0, wide);
                 elem* line = base + i / PAIR * wide * PAIR + i % PAIR;
-                for (int c = 0; c < wide; c++) {
-                    const int64_t column = int64_t(panel) * panels.a_panel * W + c;
-                    line[c * PAIR] = unit < l.hidden && column < columns ? to_elem<Op>(row[column]) : elem(0);
-                }
+                for (int64_t c = 0; c < wide; c++) line[c * PAIR] = part[c];
             }
         }
     }
@@ -142,12 +152,6 @@ struct Sequence {
 #endif
 
     // --- rows ---
-
-    static void convert_row(const acc* from, elem* to, int64_t count, int64_t padded) {
-        int64_t i = 0;
-        for (; i + W <= count; i += W) Op::store_elems(to + i, load(from + i));
-        for (; i < padded; i++) to[i] = i < count ? to_elem<Op>(from[i]) : elem(0);
-    }
 
     static void convert(const Run& p, int64_t from, int64_t to) {
         const Layer& l = *p.layer;
