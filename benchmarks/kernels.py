@@ -25,7 +25,7 @@ torch's on the shortest batch gets two repeats, who was 20 times slower or took 
 gradients must equal those of torch.nn in float32 on packed rows, on a third of the shortest batch's lengths. `gflops` counts the products of
 real tokens; `share` is that of the matrix rate: the highest that torch's products reached in the whole run, one for each format (MatrixRate).
 
-Then one review at a time (forward and backward, and forward alone as in reading); one thread against all; and cost against length (each row
+Then few reviews of 100 tokens at a time (forward and backward, and forward alone as in reading); one thread against all; and cost against length (each row
 1, 2, 4 and 8 times as long). Writes benchmarks/results/kernels.json (--isa: kernels_ISA.json), unless only some of it ran and no --out says where.
 """
 
@@ -72,9 +72,10 @@ ROW_SECONDS = 4.0  # after so many a row ends, if it has three repeats
 APART = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # as far as native may be from torch.nn in float32, as a share of the norm
 SHAPES = ((2048, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 4096))  # of products for the matrix rate
 READ_EVERY = 6  # rows of the table between two readings of the matrix rate
-SINGLE_SIZES = (128, 256, 512, 1024)  # hidden sizes for a review at a time
-SINGLE_TOKENS = 100  # of the review that these rows read
-SINGLE_SECONDS = (1.0, 0.005)  # ROW_SECONDS of these rows; what a reading of native takes, at least
+FEW_SIZES = (128, 256, 512, 1024)  # hidden sizes for few reviews at a time
+FEW = {"lstm": (1, 4, 16), "gru": (1,), "rnn": (1,)}  # reviews; torch comes near with the LSTM alone, its fused kernel
+FEW_TOKENS = 100  # of each of these reviews, about
+FEW_SECONDS = (1.0, 0.005)  # ROW_SECONDS of these rows; what a reading of native takes, at least
 ISA_ROWS_A_BATCH = dict.fromkeys((64, 128, 256, 512), 32)
 ISA_WORK = 1e10
 ISAS = {  # what holds Tenor and torch's libraries to an instruction set, as far as they have it
@@ -344,29 +345,32 @@ def set_shares(rows: Sequence[dict[str, Any]], matrix: MatrixRate) -> None:
         print(f"share: {row['cell']} {row['hidden']} {row['dtype']}: {row['gflops']} of {rate:.1f} GFLOP/s, {row['share']:.0%}")
 
 
-def single(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int) -> list[dict[str, Any]]:
-    """A review at a time: native and torch's, forward and backward, and forward alone without gradients."""
+def few(cells: Sequence[str], sizes: Sequence[int], lengths: np.ndarray, repeats: int) -> list[dict[str, Any]]:
+    """Few reviews at a time: native and torch's, forward and backward, and forward alone without gradients."""
     rows = []
-    row_seconds, least = SINGLE_SECONDS
+    row_seconds, least = FEW_SECONDS
+    nearest = lengths[np.abs(lengths - FEW_TOKENS).argsort(kind="stable")]
     for cell, hidden, name in product(cells, sizes, DTYPES):
-        batch = Batch(lengths[[np.abs(lengths - SINGLE_TOKENS).argmin()]], hidden, hidden)
-        far = difference(cell, hidden, DTYPES[name], batch)
-        tried = contenders(cell, hidden, DTYPES[name])
-        for kind, backward in (("forward and backward", True), ("forward", False)):
-            tried[0].seconds([batch], backward)
-            passes = int(np.ceil(least / tried[0].seconds([batch], backward)))
-            with Others() as others:
-                times = measure(tried, [batch] * passes, repeats, row_seconds, backward)
-            rates = {k: passes * batch.tokens / median(v) for k, v in times.items()}
-            best = best_of_torch(rates)
-            row = {
-                "cell": cell, "hidden": hidden, "batch": 1, "dtype": name, "pass": kind, "tokens": batch.tokens, "passes": passes,
-                "native": round(rates["native"]), "torch_best": best, "ratio": round(rates["native"] / rates[best], 3),
-                "tokens_per_second": {k: round(v) for k, v in rates.items()}, "difference": far, "cores_used_by_others": others.cores,
-                "seconds_of_passes": {k: [round(s, 5) for s in v] for k, v in times.items()},
-            }  # fmt: skip
-            rows.append(row)
-            print(f"single: {cell} {hidden} {name}, {kind}, {batch.tokens} tokens: {row['native']:,} tokens/s, torch {rates[best]:,.0f} ({best}), {row['ratio']:.2f} times; others {others.cores:.2f}", flush=True)
+        for reviews in FEW[cell]:
+            batch = Batch(np.sort(nearest[:reviews])[::-1].copy(), hidden, hidden)
+            far = difference(cell, hidden, DTYPES[name], batch)
+            tried = contenders(cell, hidden, DTYPES[name])
+            for kind, backward in (("forward and backward", True), ("forward", False)):
+                tried[0].seconds([batch], backward)
+                passes = int(np.ceil(least / tried[0].seconds([batch], backward)))
+                with Others() as others:
+                    times = measure(tried, [batch] * passes, repeats, row_seconds, backward)
+                rates = {k: passes * batch.tokens / median(v) for k, v in times.items()}
+                best = best_of_torch(rates)
+                row = {
+                    "cell": cell, "hidden": hidden, "batch": reviews, "dtype": name, "pass": kind, "tokens": batch.tokens, "passes": passes,
+                    "native": round(rates["native"]), "torch_best": best, "ratio": round(rates["native"] / rates[best], 3),
+                    "ratio_to_tenor_on_torch": round(rates["native"] / rates["tenor on torch"], 3),
+                    "tokens_per_second": {k: round(v) for k, v in rates.items()}, "difference": far, "cores_used_by_others": others.cores,
+                    "seconds_of_passes": {k: [round(s, 5) for s in v] for k, v in times.items()},
+                }  # fmt: skip
+                rows.append(row)
+                print(f"few: {cell} {hidden} {name}, {reviews} reviews, {kind}: {row['native']:,} tokens/s, torch {rates[best]:,.0f} ({best}), {row['ratio']:.2f} times; others {others.cores:.2f}", flush=True)
     return rows
 
 
@@ -446,7 +450,7 @@ def linear(cell: str, hidden: int, lengths: np.ndarray, repeats: int) -> list[di
 
 
 def main() -> None:
-    parts = ("table", "single", "threads", "linear")
+    parts = ("table", "few", "threads", "linear")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=GATES, default=list(GATES), metavar="CELL", help=f"of: {', '.join(GATES)}")
     parser.add_argument("--hidden", nargs="+", type=int, choices=ROWS_A_BATCH, default=list(ROWS_A_BATCH), metavar="H", help=f"of: {', '.join(map(str, ROWS_A_BATCH))}")
@@ -475,13 +479,13 @@ def main() -> None:
     answer["machine"] = machine() | {"isa": native.isa(), "torch_isa": torch.backends.cpu.get_cpu_capability(), "limits": limits, "threads": asked.threads}
     answer["reviews"] = {"rows": len(lengths), "mean_tokens": round(float(lengths.mean()), 1), "limit": LIMIT}
     batch_of = {h: rows for h, rows in (ISA_ROWS_A_BATCH if asked.isa else ROWS_A_BATCH).items() if h in asked.hidden}
-    few = [h for h in asked.hidden if h <= 256]
+    small = [h for h in asked.hidden if h <= 256]
     matrix = MatrixRate()
     run: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "table": lambda: table(asked.only, batch_of, lengths, repeats, work, matrix),
-        "single": lambda: single(asked.only, [h for h in SINGLE_SIZES if h in asked.hidden], lengths, repeats),
-        "threads": lambda: threads(asked.only[:1], few, lengths, repeats, work),
-        "linear": lambda: linear(asked.only[0], 128, lengths, repeats) if 128 in few else [],
+        "few": lambda: few(asked.only, [h for h in FEW_SIZES if h in asked.hidden], lengths, repeats),
+        "threads": lambda: threads(asked.only[:1], small, lengths, repeats, work),
+        "linear": lambda: linear(asked.only[0], 128, lengths, repeats) if 128 in small else [],
     }
     for part in parts[:1] if asked.isa else asked.parts:
         start = time.perf_counter()

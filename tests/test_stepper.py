@@ -34,7 +34,7 @@ def test_it_steps_as_the_layer_did_when_it_was_made(path, cell, layers, bias, dt
             weight.fill_(torch.nan)
         for got, want in zip((steps(stepper, x, None), steps(stepper, x, first)), wanted, strict=True):
             torch.testing.assert_close(got, want, rtol=0, atol=0)
-        assert stepper.path == layer.path_for(1)
+        assert stepper.path == layer.path_for(1, "stepping")
 
 
 def test_no_rows_and_projections():

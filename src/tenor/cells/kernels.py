@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from tenor.errors import TenorError, nearest
 
 WISHES = ("auto", "torch", "native", "reference")
 LABELS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN (tanh)", "rnn_relu": "RNN (relu)"}
+Pass = Literal["training", "reading", "stepping"]  # with what a backward pass needs; without it; a Stepper's, its weights packed before
 Run = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
 
 
@@ -35,15 +36,13 @@ class Shapes(NamedTuple):
     batch: range
 
 
-SLOWER: dict[tuple[str, torch.dtype, str], tuple[Shapes, ...]] = {}
-"""Where the native kernel was measured slower than torch's: (cell, compute, instruction set) -> shapes.
-
-Empty until measured. Each entry names the run that it comes from, e.g.
-    ("lstm", torch.float32, "portable"): (Shapes(range(513, 1025), range(64, 257)),),  # benchmarks/results/...json
-"""
+SLOWER: dict[tuple[str, torch.dtype, str, Pass], tuple[Shapes, ...]] = {}
+"""Where via_torch was measured faster than the native kernel: (cell, compute, instruction set, pass) -> shapes."""
 
 
-def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: torch.device, *, masked: bool = False, projected: bool = False) -> Kernel:
+def choose(
+    cell: str, hidden: int, batch: int, compute: torch.dtype, device: torch.device, *, kind: Pass = "training", masked: bool = False, projected: bool = False
+) -> Kernel:
     """The kernel for a layer.
 
     Args:
@@ -51,6 +50,7 @@ def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: tor
         hidden, batch: units a direction; rows.
         compute: format of the matrix products.
         device: where the rows are.
+        kind: of pass.
         masked: the layer has recurrent dropout in this pass.
         projected: the layer has proj_size.
 
@@ -73,10 +73,10 @@ def choose(cell: str, hidden: int, batch: int, compute: torch.dtype, device: tor
         if torch_lacks:
             return _kernel("reference", cell, compute, device, projected, f"{torch_lacks}, and {native_lacks}")
         return _kernel("torch", cell, compute, device, projected, native_lacks)
-    slower = any(hidden in s.hidden and batch in s.batch for s in SLOWER.get((cell, compute, native.isa()), ()))
+    slower = any(hidden in s.hidden and batch in s.batch for s in SLOWER.get((cell, compute, native.isa(), kind), ()))
     if slower and not torch_lacks:
-        return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {hidden} units and {batch} rows")
-    return _kernel("native", cell, compute, device, projected, "the engine is built, and not measured slower here")
+        return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {hidden} units and {batch} rows, {kind}")
+    return _kernel("native", cell, compute, device, projected, "the engine is built, and no measurement has torch's faster here")
 
 
 def describe() -> dict[str, object]:

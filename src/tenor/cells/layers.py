@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells import via_torch
 from tenor.cells.checks import check_hx, check_like, check_settings, check_state
-from tenor.cells.kernels import Kernel, choose
+from tenor.cells.kernels import Kernel, Pass, choose
 from tenor.cells.places import places_of
 from tenor.cells.reference import Weights
 from tenor.cells.rows import Rows, to_rows
@@ -39,7 +39,7 @@ class _Recurrent(nn.Module):
         proj_size: LSTM only: h is a product of that size (arXiv 1402.1128v1); 0: none.
         device, dtype: of the parameters.
         compute: format of the matrix products' operands; states, cell states and sums stay float32 on the native path. None:
-            torch.autocast's where that is on, else the parameters' dtype.
+            torch.autocast's where that is on (outputs keep the input's dtype), else the parameters' dtype.
         variational_dropout: on the input of every layer, one mask a row for all steps (Gal and Ghahramani 2016, arXiv 1512.05287v5).
         recurrent_dropout: on h in the recurrent product, one mask a row for all steps (the same paper).
         weight_dropout: on weight_hh, drawn once a forward pass (DropConnect; Merity et al. 2017, arXiv 1708.02182v1).
@@ -105,13 +105,13 @@ class _Recurrent(nn.Module):
 
     @property
     def path(self) -> str:
-        """Which kernel runs a batch of 32 rows, and why."""
+        """Which kernel runs a batch of 32 rows, and why: in training, or, where gradients are off, in reading."""
         return self.path_for(32)
 
-    def path_for(self, batch: int) -> str:
-        """Which kernel runs a batch of that many rows, and why. Raises TenorError if TENOR_KERNEL asks for one that cannot run."""
+    def path_for(self, batch: int, kind: Pass | None = None) -> str:
+        """Which kernel runs a batch of that many rows, and why; kind None: as `path`. Raises TenorError if TENOR_KERNEL asks for one that cannot run."""
         device = self.weight_hh_l0.device
-        return self._kernel(batch, self._format(device), device).why
+        return self._kernel(batch, self._format(device), device, kind).why
 
     def forward(self, input: Tensor | PackedSequence, hx: Hidden | None = None, lengths: Tensor | Sequence[int] | None = None) -> tuple[Tensor | PackedSequence, Hidden]:
         """Run all steps of all rows.
@@ -173,9 +173,10 @@ class _Recurrent(nn.Module):
             return self.compute
         return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else self.weight_hh_l0.dtype
 
-    def _kernel(self, batch: int, compute: torch.dtype, device: torch.device) -> Kernel:
+    def _kernel(self, batch: int, compute: torch.dtype, device: torch.device, kind: Pass | None = None) -> Kernel:
+        kind = kind or ("training" if torch.is_grad_enabled() else "reading")
         masked = self.training and self.recurrent_dropout > 0
-        return choose(self.cell, self.hidden_size, batch, compute, device, masked=masked, projected=self.proj_size > 0)
+        return choose(self.cell, self.hidden_size, batch, compute, device, kind=kind, masked=masked, projected=self.proj_size > 0)
 
     def _weights(self, layer: int) -> tuple[list[Weights], list[Tensor] | None]:
         """Weights and projections of each direction, the recurrent ones as weight_dropout leaves them."""

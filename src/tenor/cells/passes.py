@@ -26,7 +26,7 @@ def embed(table: Tensor, ids: Tensor, batch_sizes: Tensor, scale: Tensor | None 
         table: [V, E] float32.
         ids: [N] int64, packed, each from 0 to V - 1.
         batch_sizes: [T] int64 of the packing, on the CPU.
-        scale: [N] float32, without gradient; None: 1.
+        scale: [N] float32, without gradient; None: 1. In the engine a token of scale 0 is skipped on the way back, even if its gradient is not finite.
         mask: [B, E] float32, without gradient; None: 1.
 
     Returns:

@@ -31,7 +31,7 @@ class Stepper:
     def __init__(self, layer: RNN | GRU | LSTM) -> None:
         if layer.bidirectional:
             raise TenorError("A Stepper needs a layer of one direction: the second one begins at a row's last token. Build it with bidirectional=False.")
-        self.path = layer.path_for(1)
+        self.path = layer.path_for(1, "stepping")
         self._input, self._hidden, self._two = layer.input_size, layer.hidden_size, layer.cell == "lstm"
         self._like = layer.weight_ih_l0.detach()[:0]
         self._copy: RNN | GRU | LSTM | None = None
