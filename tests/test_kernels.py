@@ -45,6 +45,16 @@ def test_auto_takes_native_where_it_can_and_is_not_slower(built, monkeypatch):
         assert choose(**{"kind": "reading"} | change).name == "native", change
 
 
+@pytest.mark.usefixtures("built")
+def test_what_was_measured_slower_runs_on_torch(monkeypatch):
+    long = {"hidden": 1024, "batch": 1, "compute": torch.float32}
+    assert choose(**long, kind="reading").run is choose(**long, kind="training").run is via_torch.run
+    assert choose(**long | {"batch": 64}, kind="reading").name == choose(**long, kind="stepping").name == "native"
+    assert "1024 units and 1 rows, reading" in choose(**long, kind="reading").why
+    monkeypatch.setenv("TENOR_KERNEL", "native")
+    assert choose(**long, kind="reading").name == "native"
+
+
 @pytest.mark.usefixtures("absent")
 def test_auto_without_the_engine_says_so():
     assert choose().run is via_torch.run and "the native kernel is not there (no compiler was found)" in choose().why

@@ -36,8 +36,19 @@ class Shapes(NamedTuple):
     batch: range
 
 
-SLOWER: dict[tuple[str, torch.dtype, str, Pass], tuple[Shapes, ...]] = {}
-"""Where via_torch was measured faster than the native kernel: (cell, compute, instruction set, pass) -> shapes."""
+_512, _1024 = range(363, 725), range(725, 1449)  # hidden sizes nearer to these than to the next that was measured
+SLOWER: dict[tuple[str, torch.dtype, str, Pass], tuple[Shapes, ...]] = {
+    # benchmarks/results/kernels.json, `few`, native to via_torch. 512 units, 1, 4 and 16 rows: 0.88, 0.95, 0.92; 1024 units, 1 and 4 rows: 0.56, 0.92.
+    ("lstm", torch.float32, "avx512_bf16", "reading"): (Shapes(_512, range(1, 33)), Shapes(_1024, range(1, 9))),
+    # 1024 units, 1 and 4 rows: 0.73, 0.91.
+    ("lstm", torch.float32, "avx512_bf16", "training"): (Shapes(_1024, range(1, 9)),),
+    # 1024 units, 4 rows: 0.87 (1 row 1.01, 16 rows 0.99).
+    ("lstm", torch.bfloat16, "avx512_bf16", "reading"): (Shapes(_1024, range(3, 9)),),
+}
+"""Where via_torch was measured faster than the native kernel: (cell, compute, instruction set, pass) -> shapes.
+
+Few rows of many units: torch gives both threads to one direction, whose weights then stay in the cache; the engine gives a thread to each.
+"""
 
 
 def choose(
