@@ -25,6 +25,8 @@ LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of 
 Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken lines and count them.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same command again.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 PrecisionName = Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the recurrent layers.")]
 ReadingPrecisionName = Annotated[Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="Number format of the recurrent layers; int8 reads fastest.")]
@@ -78,13 +80,14 @@ def train(
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    start: Annotated[Path | None, typer.Option("--from", help="A model folder to start from: tokens, sizes and weights of its encoder (tenor pretrain, or an earlier training).")] = None,
+    seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Train the linear baseline beside it.")] = True,
     keep_overlap: Annotated[bool, typer.Option("--keep-overlap", help="Keep training rows whose text is also a test text.")] = False,
     skip_bad: SkipBad = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same command again.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -101,7 +104,11 @@ def train(
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
-    order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
+    fixed = [name for name in ("cell", "layers", "hidden", "embedding", "bidirectional", "vocab", "tokens") if changes[name] is not None]
+    if start and fixed:
+        given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
+        raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
+    order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, start, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
     with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
     if as_json:
@@ -126,6 +133,53 @@ def _show_training(metrics: dict[str, Any], folder: Path) -> None:
         out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
     out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
     out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')
+
+
+@app.command(epilog="Example: tenor pretrain reviews.csv --out reviews-language; tenor train labelled.csv --from reviews-language --out my-model")
+def pretrain(
+    source: Annotated[str, typer.Argument(help="Texts, labelled or not: a file, folder, archive or data set. Rows of a part named test are left out.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("pretrained"),
+    text: TextColumnName = None,
+    cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
+    embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
+    layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers; more than one with --one-way only.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the texts.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's rate at its peak.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are read in pieces of at most so many.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
+    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help="Words, or byte-pair pieces.")] = None,
+    seed: Seed = 0,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    skip_bad: SkipBad = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the language of texts without labels; a training with few labels then starts from there (train --from)."""
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.jobs.pretrain import PretrainOrder
+        from tenor.jobs.pretrain import pretrain as run
+        from tenor.training.presets import PRETRAIN, changed
+    settings = {
+        "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "seed": seed, "device": device, "precision": precision,
+    }  # fmt: skip
+    out_folder = out_folder if out_folder.name else out_folder.absolute()
+    order = PretrainOrder(source, out_folder, changed(PRETRAIN, settings), text, skip_bad, resume, overwrite, shlex.join(["tenor", *sys.argv[1:]]))
+    with LiveBar() as events, say.download() as progress:
+        metrics = run(order, say, events, progress)
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        out.print(f"[bold]Written to {escape(str(out_folder))}/[/bold]\n  README.md (the model card) and the encoder, {metrics['seconds']['all']:.0f} s in all.\n  Use it: tenor train SOURCE --from {escape(str(out_folder))}")
+    if not metrics["finished"]:
+        err.print(f"Interrupted: what was learnt so far is in {out_folder}. The same command with --resume goes on.")
+        raise typer.Exit(130)
 
 
 # evaluate, predict, info, data ---------------------------------------------------------------------------------------
@@ -226,23 +280,30 @@ def info(
     with (err if as_json else out).status("Loading ..."):
         from tenor.cells.kernels import describe
         from tenor.pipeline import Pipeline
+        from tenor.pretrained import Pretrained
         from tenor.results.report import percent, verdict
         from tenor.store import read
     if model is None:
-        found = describe()
-        out.print(json.dumps(found) if as_json else "\n".join(f"{name.replace('_', ' ')}: {escape(str(value))}" for name, value in found.items()))
+        here = describe()
+        out.print(json.dumps(here) if as_json else "\n".join(f"{name.replace('_', ' ')}: {escape(str(value))}" for name, value in here.items()))
         return
     stored = read(model)
-    pipeline = Pipeline.rebuilt(stored)
     weights = sum(w.size for w in stored.weights.values())
+    pretrained = stored.config.get("task") == "pretrain"
+    found: Any = Pretrained.of(stored, str(model)) if pretrained else Pipeline.rebuilt(stored)
+    m, t = found.model, found.text
     if as_json:
-        print(json.dumps({"config": stored.config, "metrics": stored.metrics, "weights": weights, "kernel": pipeline.network.path}))
+        kernel = {} if pretrained else {"kernel": found.network.path}
+        print(json.dumps({"config": stored.config, "metrics": stored.metrics, "weights": weights, **kernel}))
         return
-    m, t = pipeline.model, pipeline.text
-    out.print(f"[bold]{escape(str(model))}[/bold]: {stored.config['task']}, labels {escape(', '.join(map(str, pipeline.labels)))}")
-    out.print(f"Network: embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}, {m.pooling} pooling; {weights:,} weights")
-    out.print(f"Texts: {t.tokens} tokens, {len(pipeline.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})")
-    out.print(f"Kernel here: {escape(pipeline.network.path)}")
+    labels = "" if pretrained else f", labels {escape(', '.join(map(str, found.labels)))}"
+    out.print(f"[bold]{escape(str(model))}[/bold]: {stored.config['task']}{labels}")
+    out.print(f"Network: embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}{'' if pretrained else f', {m.pooling} pooling'}; {weights:,} weights")
+    out.print(f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})")
+    if pretrained:
+        out.print(f"A training starts from it: tenor train SOURCE --from {escape(str(model))}")
+        return
+    out.print(f"Kernel here: {escape(found.network.path)}")
     if stored.metrics.get("test"):
         out.print(f"Test ({stored.metrics['split']}): {percent(stored.metrics['test'])}")
     if stored.metrics.get("baseline"):

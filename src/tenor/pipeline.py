@@ -74,6 +74,8 @@ class Pipeline:
     def rebuilt(cls, stored: Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Pipeline:
         """Raises TenorError if tokenizer, settings and weights do not fit each other."""
         config = stored.config
+        if config.get("task") == "pretrain":
+            raise TenorError("This model knows a language and no labels yet. Train a classifier from it: tenor train SOURCE --from MODEL")
         if config.get("task") != "classify" or not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:
             raise TenorError("config.json must name the task classify and two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))

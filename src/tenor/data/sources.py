@@ -17,17 +17,17 @@ from tenor.errors import TenorError
 
 
 class Row(NamedTuple):
-    """One labelled example, its text cleaned. `part` is its place in the source's own split ("train", "test", ...), if any."""
+    """One example, its text cleaned. `part` is its place in the source's own split ("train", "test", ...), if any."""
 
     text: str
-    label: str
+    label: str  # empty where labels do not count
     part: str | None
     line: int
 
 
 @dataclass
 class Rows:
-    """The labelled rows of a source and what was noticed while reading it."""
+    """The rows of a source that were asked for and what was noticed while reading it."""
 
     name: str
     rows: list[Row]
@@ -59,6 +59,17 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
         result.notes.append(f"{len(result.rows) - len(kept):,} rows with a rating in the middle of the scale are left out.")
     result.rows = kept
     return result
+
+
+def read_texts(path: Path, text: str | None = None, skip_bad: bool = False) -> Rows:
+    """Read all texts of a file, folder or archive, labelled or not; a label column need not be there.
+
+    Raises:
+        TenorError: as read_rows.
+    """
+    files.check_exists(path)
+    tree = _label_tree(path)
+    return _read_tree(path, *tree, labelled=False) if tree else _read_table(path, text, None, skip_bad, labelled=False)
 
 
 # Tables --------------------------------------------------------------------------------------------------------------
@@ -107,24 +118,18 @@ def text_column(table: Table, given: str | None, sample: list[dict[str, Any]]) -
     return found
 
 
-def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool) -> Rows:
+def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool, labelled: bool = True) -> Rows:
     table = table_of(path, skip_bad, tuple(c for c in (text, label) if c))
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = [r.values for r in islice(start, 200)]
     text_name = text_column(table, text, sample)
-    label_name = col.find_column(table.columns, label, col.LABEL_NAMES, "label", "--label", table.name)
-    if label_name is None and not table.header and len(table.columns) > 1:
-        label_name = col.guess_columns(sample)[1]
-    if label_name is None:
-        raise TenorError(f"Which column of {table.name} is the label? It has: {', '.join(table.columns)}. Name it with --label.")
-    if label_name == text_name:
-        raise TenorError(f"Text and label must be two columns; both are {text_name!r}. Name them with --text and --label.")
+    label_name = _label_column(table, label, text_name, sample) if labelled else None
     split_name = col.find_column(table.columns, None, col.SPLIT_NAMES, "split", "", table.name)
     report = Report()
     wanted = [c for c in (text_name, label_name, split_name) if c]
     result = Rows(str(path), [])
     for record in table.records(wanted, report):
-        meaning = col.label_of(record.values.get(label_name))
+        meaning = col.label_of(record.values.get(label_name)) if label_name else ""
         if meaning is None:
             result.unlabelled += 1
             continue
@@ -134,9 +139,20 @@ def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool)
     if not result.rows and not result.unlabelled:
         raise TenorError(f"{table.name} has a first line and nothing below it. It needs at least a text and a label a row.")
     if not table.header:
-        result.notes.append(f"The first line is no header; taking column {text_name} as the text, column {label_name} as the label.")
+        result.notes.append(f"The first line is no header; taking column {text_name} as the text" + (f", column {label_name} as the label." if label_name else "."))
     result.notes += report.sentences()
     return result
+
+
+def _label_column(table: Table, given: str | None, text_name: str, sample: list[dict[str, Any]]) -> str:
+    found = col.find_column(table.columns, given, col.LABEL_NAMES, "label", "--label", table.name)
+    if found is None and not table.header and len(table.columns) > 1:
+        found = col.guess_columns(sample)[1]
+    if found is None:
+        raise TenorError(f"Which column of {table.name} is the label? It has: {', '.join(table.columns)}. Name it with --label.")
+    if found == text_name:
+        raise TenorError(f"Text and label must be two columns; both are {text_name!r}. Name them with --text and --label.")
+    return found
 
 
 _PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -175,14 +191,14 @@ def _label_tree(path: Path) -> tuple[Callable[[], Iterator[files.Entry]], bool] 
     return None
 
 
-def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: bool) -> Rows:
+def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: bool, labelled: bool = True) -> Rows:
     result = Rows(str(path), [])
     latin1 = 0
     for entry in walk():
         found = _place(entry)
         if found is None or (parts and found.part is None):  # in its archive, aclImdb/imdbEr.txt is no review
             continue
-        meaning = col.label_of(found.label)
+        meaning = col.label_of(found.label) if labelled else ""
         if meaning is None:
             result.unlabelled += 1
             continue

@@ -80,6 +80,16 @@ def cut(ids: Ragged, limit: int, keep: str) -> Ragged:
     return Ragged(pieces.values, pieces.offsets[::2])
 
 
+def chop(ids: Ragged, limit: int) -> Ragged:
+    """Rows as pieces of nearly equal lengths, none above `limit`; together they hold every token once."""
+    lengths = ids.lengths
+    pieces = np.maximum(1, -(-lengths // limit))
+    row = np.repeat(np.arange(len(ids)), pieces)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    edges = [(place + after) * lengths[row] // pieces[row] for after in (0, 1)]
+    return ids.take(ids.offsets[row] + edges[0], edges[1] - edges[0])
+
+
 @dataclass(frozen=True)
 class Chunks:
     """Texts split at white space, each distinct piece kept once: text i is `distinct[index[offsets[i]:offsets[i + 1]]]`.

@@ -25,6 +25,7 @@ class Order:
     out: Path
     preset: Callable[[int | None], Preset]  # settings for a number of training rows
     test: str | None = None  # a second file
+    start: Path | None = None  # a model folder to start from
     text: str | None = None
     label: str | None = None
     stars: str = "classes"

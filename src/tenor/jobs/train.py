@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,17 @@ from tenor.config import check
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError
 from tenor.jobs.prepare import Data, Order, prepare
+from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
 from tenor.pipeline import Pipeline
+from tenor.pretrained import Pretrained
 from tenor.results.baseline import baseline
 from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
-from tenor.training.loop import CHECKPOINT, HISTORY, Outcome
-from tenor.training.presets import Preset
-
-Say = Callable[[str, list[str]], None]  # heading, sentences
+from tenor.training.loop import Outcome
+from tenor.training.presets import Preset, from_pretrained
 
 
 def train(order: Order, say: Say, events: Events, progress: Progress | None = None) -> dict[str, Any]:
@@ -34,31 +33,32 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         TenorError: anything the user can mend; nothing is then written at `order.out`.
     """
     began = time.perf_counter()
-    wish = order.preset(None)
+    start = Pretrained.of(store.read(order.start), str(order.start)) if order.start else None
+    wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
-    work = order.out.with_name(order.out.name + ".training")
-    done = _check_out(order, work)
+    work = work_folder(order.out)
+    done = _finished(order, start)
     if done:
         say("Resume", [f"{order.out} is finished already; nothing to do."])
         return done.metrics | {"model": str(order.out), "history": done.history}
     data = prepare(order, progress)
     prepared = time.perf_counter()
-    preset = order.preset(data.findings.train)
+    preset = _preset(order, start, data.findings.train)
     train_texts = data.texts(data.split.train)
-    tokens = Tokenised.of(train_texts, preset.text)
+    tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens)]
     say("Data", sentences)
     tokenised = time.perf_counter()
     try:
-        _open(work, order, say)
+        open_work(work, order.resume, say)
         v, targets = data.split.validation, data.targets
-        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work)
+        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work, start)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
-        _clear(work, only_empty=True)
+        clear_work(work, only_empty=True)
     fitted = time.perf_counter()
     metrics: dict[str, Any] = {
         "finished": outcome.finished,
@@ -82,44 +82,30 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     except TenorError as error:
         raise TenorError(f"{error} The training is not lost: the same command with --resume writes it again.") from error
     if outcome.finished:
-        _clear(work)
+        clear_work(work)
     return metrics | {"model": str(order.out), "history": outcome.history}
 
 
-def _check_out(order: Order, work: Path) -> store.Stored | None:
-    """Refuse what would be overwritten; a finished run that is to be resumed is answered with its model."""
-    begun = (work / CHECKPOINT).exists()
-    if not order.resume:
-        store.check_free(order.out, order.overwrite)
-        if begun and not order.overwrite:
-            raise TenorError(f"An earlier run stopped before its end; its state is in {work}. Go on with --resume, or start anew with --overwrite.")
-        return None
-    if begun or not order.out.exists():
+def _preset(order: Order, start: Pretrained | None, rows: int | None) -> Preset:
+    preset = order.preset(rows)
+    return from_pretrained(preset, start.text, start.model) if start else preset
+
+
+def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
+    """The model of a run that is to go on and has nothing left to do."""
+    if not is_finished(order.out, order.resume, order.overwrite):
         return None
     stored = store.read(order.out)
     config = stored.config
-    preset = order.preset(stored.metrics.get("data", {}).get("train"))
-    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train")} | {"source": order.source, "test": order.test}
+    preset = _preset(order, start, stored.metrics.get("data", {}).get("train"))
+    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train")} | {"source": order.source, "test": order.test, "start": _name(order.start)}
     if not stored.metrics.get("finished") or any(config.get(k) != v for k, v in wanted.items()):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
 
 
-def _open(work: Path, order: Order, say: Say) -> None:
-    if not order.resume:
-        _clear(work)
-    elif not (work / CHECKPOINT).exists():
-        say("Resume", [f"No checkpoint in {work}: starting from the beginning."])
-    work.mkdir(parents=True, exist_ok=True)
-
-
-def _clear(work: Path, only_empty: bool = False) -> None:
-    """Remove the folder of a run and what the loop wrote there; whatever else is in it stays."""
-    if not only_empty:
-        for name in (CHECKPOINT, HISTORY):
-            (work / name).unlink(missing_ok=True)
-    if work.is_dir() and not any(work.iterdir()):
-        work.rmdir()
+def _name(start: Path | None) -> str | None:
+    return None if start is None else str(start)
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:
@@ -144,7 +130,7 @@ def _test(pipeline: Pipeline, data: Data, train_texts: list[str], order: Order) 
 
 
 def _write(order: Order, preset: Preset, pipeline: Pipeline, outcome: Outcome, metrics: dict[str, Any]) -> None:
-    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "command": order.command}
+    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "command": order.command}
     stored = pipeline.stored(config, metrics, outcome.history)
     title = order.out.name
     files = {}

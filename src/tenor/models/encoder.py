@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from tenor.cells.layers import GRU, LSTM, RNN
+from tenor.cells.layers import GRU, LSTM, RNN, Hidden
 from tenor.cells.passes import embed, max_mean
 from tenor.cells.reader import Reader, has_8_bits
 from tenor.cells.reference import Weights
@@ -72,6 +72,19 @@ class Encoder(nn.Module):
             return torch.cat(tuple(reader.last(tokens.data, sizes)), 1)  # [B, D*H]
         if reader:
             return reader.pooled(tokens.data, sizes)
+        out, hx = self._run(tokens)
+        if self.config.pooling == "last":
+            finals = hx[0] if isinstance(hx, tuple) else hx  # [L*D, B, H]
+            directions = 2 if self.config.bidirectional else 1
+            return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
+        return max_mean(out, sizes)
+
+    def states(self, tokens: PackedSequence) -> Tensor:
+        """The outputs at all steps: [N, D*H], packed."""
+        return self._run(tokens)[0]
+
+    def _run(self, tokens: PackedSequence) -> tuple[Tensor, Hidden]:
+        sizes = tokens.batch_sizes
         words = features = None
         if self.training:
             words = self._dropped(len(tokens.data), share=self.config.word_dropout)  # whole words
@@ -79,11 +92,7 @@ class Encoder(nn.Module):
             features = self._dropped(int(sizes[0]), self.config.embedding, share=self.config.embedding_dropout)
         x = embed(self.embedding.weight, tokens.data, sizes, words, features)  # [N, E]
         out, hx = self.recurrent(PackedSequence(x, sizes))
-        if self.config.pooling == "last":
-            finals = hx[0] if isinstance(hx, tuple) else hx  # [L*D, B, H]
-            directions = 2 if self.config.bidirectional else 1
-            return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
-        return max_mean(out.data, sizes)
+        return out.data, hx
 
     def freeze(self) -> Encoder:
         """eval(), and from now to train() or eval() what is read without gradients is read by a Reader, if there is one for this network.

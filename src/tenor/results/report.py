@@ -44,10 +44,7 @@ def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[
         names = [str(x) for x in test["labels"]]
         out.append(("Errors", ["Rows: the true label; columns: what the model said."], [["", *names], *([n, *map(str, row)] for n, row in zip(names, test["confusion"], strict=True))]))
         out.append(("By length of text", [], [["tokens", "rows", "accuracy", "95 % interval"], *([s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in test["by_length"])]))
-    columns = [k for k in ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds", "tokens_per_second") if history and k in history[0]]
-    kept = f"Epoch {metrics['best_epoch']} was kept." if metrics["best_epoch"] else "Interrupted before the end of the first epoch."
-    out.append(("Training", [kept], [[c.replace("_", " ") for c in columns], *([_number(e[c]) for c in columns] for e in history)] if history else []))
-    out.append(("Settings", [f"Made with: {config['command']}"] if config.get("command") else [], [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config[part].items())]))
+    out += [_training(metrics, history), _settings(config)]
     limits = [
         "It knows the kind of texts it was trained on; on others the numbers above do not hold.",
         f"Texts are cut to {config['text']['max_tokens']} tokens; `tokens_cut` says by how much.",
@@ -57,10 +54,34 @@ def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[
     return [*out, ("Limits", limits, [])]
 
 
+def _training(metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
+    columns = [k for k in ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds", "tokens_per_second") if history and k in history[0]]
+    kept = f"Epoch {metrics['best_epoch']} was kept." if metrics["best_epoch"] else "Interrupted before the end of the first epoch."
+    return "Training", [kept], [[c.replace("_", " ") for c in columns], *([_number(e[c]) for c in columns] for e in history)] if history else []
+
+
+def _settings(config: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    made = [f"Made with: {config['command']}"] if config.get("command") else []
+    return "Settings", made, [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config[part].items())]
+
+
 def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
     """Markdown."""
-    lines = [f"# {title}", "", f"Use it: `tenor predict \"a text\" -m {title}`", ""]
-    for heading, sentences, table in sections(config, metrics, history):
+    return _markdown(title, f'tenor predict "a text" -m {title}', sections(config, metrics, history))
+
+
+def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a language model."""
+    how = ["`accuracy` is the share of words that got the greatest probability among those drawn for the batch; it compares epochs, not models."]
+    limits = ["It answers nothing by itself: a training starts from it.", "The texts it was trained on may carry a licence of their own that bears on the model."]
+    training = _training(metrics, history)
+    found = [("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    return _markdown(title, f"tenor train SOURCE --from {title}", found)
+
+
+def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:
+    lines = [f"# {title}", "", f"Use it: `{use}`", ""]
+    for heading, sentences, table in found:
         lines += [f"## {heading}", "", *(f"- {s}" for s in sentences), ""]
         if table:
             lines += [_row(table[0]), _row(["---"] * len(table[0])), *map(_row, table[1:]), ""]

@@ -18,6 +18,7 @@ from tenor.data.pairs import choose_pairs, counts_by_label
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
+from tenor.pretrained import Pretrained
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
@@ -62,9 +63,10 @@ class Tokenised:
     ids: Ragged
 
     @classmethod
-    def of(cls, texts: Sequence[str], config: TextConfig) -> Tokenised:
+    def of(cls, texts: Sequence[str], config: TextConfig, tokenizer: Tokenizer | None = None) -> Tokenised:
+        """With a tokenizer that there is already, or a new one."""
         chunks = Chunks.of(texts)
-        tokenizer = Tokenizer.train(chunks, config)
+        tokenizer = tokenizer or Tokenizer.train(chunks, config)
         return cls(tokenizer, tokenizer.encode_chunks(chunks))
 
     def counts(self, limit: int) -> dict[str, int]:
@@ -84,6 +86,7 @@ def fit(
     preset: Preset,
     events: Events | None = None,
     work: Path | None = None,
+    start: Pretrained | None = None,
 ) -> tuple[Pipeline, Outcome]:
     """Train a classifier; the caller's random state is left as it was.
 
@@ -93,6 +96,7 @@ def fit(
         preset: all settings.
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
+        start: what the encoder starts from; the tokenizer of `train` is then its own.
 
     Returns:
         The classifier, and how it came to be.
@@ -103,7 +107,7 @@ def fit(
     check(preset.text, preset.model, preset.train)
     tokenizer, whole = train.tokenizer, train.ids
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
-        counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors else None
+        counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
         pairs = choose_pairs(whole, train_targets, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
     with torch.random.fork_rng():
         seed_torch(preset.train.seed)
@@ -114,14 +118,16 @@ def fit(
                 raise
             raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
         read = pipeline.with_pairs(whole)
-        if counting:
+        if start:
+            start.give(pipeline.network.encoder)
+        elif counting:
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:
                 vectors = with_pairs(vectors, pairs, counts_by_label(read, train_targets, len(labels), len(tokenizer) + len(pairs.keys)))
             pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         ids, validation_ids = pipeline.shortened(read), pipeline.read(tokenizer.encode(validation_texts))
         examples = ClassifyExamples(ids, train_targets, validation_ids, validation_targets, preset, pipeline.pad_to)
-        settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples)
+        settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples) | {"start": start.fingerprint() if start else ""}
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()

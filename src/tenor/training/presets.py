@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tenor.config import ModelConfig, SplitConfig, TextConfig, TrainConfig, build
@@ -72,6 +72,26 @@ def _small(rows: int) -> dict[str, Any]:
     return {"epochs": max(5, min(10, 40_000 // max(1, rows))), "batch_size": 16 if rows < 2000 else 32, "embedding_rate": 1.0}
 
 
+# The language model of `tenor pretrain`.
+PRETRAIN = Preset(
+    TextConfig(tokens="word", vocab=30_000, max_tokens=512, keep="ends"),
+    ModelConfig(cell="lstm", layers=1, hidden=256, embedding=128, embedding_dropout=0.1, dropout=0.1),
+    TrainConfig(epochs=2, batch_size=32, learning_rate=3e-3, schedule="one_cycle", clip=1.0, vectors=True),
+    SplitConfig(how="random"),
+)
+
+
+def from_pretrained(preset: Preset, text: TextConfig, model: ModelConfig) -> Preset:
+    """A preset for a network that starts from a pretrained one: its tokens and sizes are the pretrained one's."""
+    sizes = {name: getattr(model, name) for name in ("cell", "layers", "hidden", "embedding", "bidirectional")}
+    return replace(
+        preset,
+        text=replace(preset.text, tokens=text.tokens, vocab=text.vocab, pairs=0),
+        model=replace(preset.model, **sizes),
+        train=replace(preset.train, vectors=False),
+    )
+
+
 PRESETS = {"base": BASE, "quick": QUICK, "article": ARTICLE}
 
 
@@ -91,9 +111,14 @@ def preset(name: str, rows: int | None = None, **changes: Any) -> Preset:
     start = PRESETS[name]
     if name in ("base", "quick") and rows is not None and rows < SMALL:
         start = replace(start, train=replace(start.train, **_small(rows)))
+    return changed(start, changes)
+
+
+def changed(start: Preset, changes: dict[str, Any]) -> Preset:
+    """Some settings changed; None leaves one as it is. Raises TenorError: no such setting, or a value that is not allowed."""
     changes = {k: v for k, v in changes.items() if v is not None}
-    known = {f.name: part.name for part in fields(Preset) for f in fields(getattr(start, part.name))}
-    parts: dict[str, dict[str, Any]] = {part.name: asdict(getattr(start, part.name)) for part in fields(Preset)}
+    parts: dict[str, dict[str, Any]] = {name: asdict(getattr(start, name)) for name in ("text", "model", "train", "split")}
+    known = {key: name for name, values in parts.items() for key in values}
     for key, value in changes.items():
         if key not in known:
             raise TenorError(f"Unknown setting {key!r}{nearest(key, known)} Known: {', '.join(sorted(known))}.")

@@ -1,0 +1,49 @@
+"""The folder of a run while it trains: OUT.training beside OUT, with what it needs to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tenor import store
+from tenor.errors import TenorError
+from tenor.training.loop import CHECKPOINT, HISTORY
+
+Say = Callable[[str, list[str]], None]  # heading, sentences
+
+
+def work_folder(out: Path) -> Path:
+    return out.with_name(out.name + ".training")
+
+
+def is_finished(out: Path, resume: bool, overwrite: bool) -> bool:
+    """True if a run is to go on that wrote its model already.
+
+    Raises:
+        TenorError: something would be overwritten.
+    """
+    work = work_folder(out)
+    begun = (work / CHECKPOINT).exists()
+    if not resume:
+        store.check_free(out, overwrite)
+        if begun and not overwrite:
+            raise TenorError(f"An earlier run stopped before its end; its state is in {work}. Go on with --resume, or start anew with --overwrite.")
+        return False
+    return not begun and out.exists()
+
+
+def open_work(work: Path, resume: bool, say: Say) -> None:
+    if not resume:
+        clear_work(work)
+    elif not (work / CHECKPOINT).exists():
+        say("Resume", [f"No checkpoint in {work}: starting from the beginning."])
+    work.mkdir(parents=True, exist_ok=True)
+
+
+def clear_work(work: Path, only_empty: bool = False) -> None:
+    """Remove the folder of a run and what the loop wrote there; whatever else is in it stays."""
+    if not only_empty:
+        for name in (CHECKPOINT, HISTORY):
+            (work / name).unlink(missing_ok=True)
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()

@@ -1,0 +1,133 @@
+"""`tenor pretrain` and `tenor train --from`: from texts without labels to a classifier."""
+
+import numpy as np
+import pytest
+
+from tenor import store
+from tenor.config import ModelConfig, TextConfig, TrainConfig
+from tenor.data.text import Ragged, chop
+from tenor.errors import TenorError
+from tenor.jobs.pretrain import PretrainOrder
+from tenor.jobs.pretrain import pretrain as run
+from tenor.pretrained import Pretrained
+from tenor.training.events import Events
+from tenor.training.presets import PRETRAIN, changed
+from tenor.training.pretrain import LanguageExamples
+
+
+def preset(**changes):
+    return changed(PRETRAIN, {"hidden": 6, "embedding": 5, "epochs": 2, "vectors": False, "max_tokens": 9, "batch_size": 8} | changes)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [" ".join(rng.choice(["a", "good", "bad", "film", "the", "plot", "was"], 14)) for _ in range(160)]
+    rows = list(dict.fromkeys(rows))
+    path = tmp_path / "texts.csv"
+    path.write_text("review,split\n" + "".join(f"{r},{'test' if i < 10 else 'train'}\n" for i, r in enumerate(rows)) + f"{rows[-1]},train\n,train\n")
+    return path, rows
+
+
+def order(texts, out, **more):
+    return PretrainOrder(str(texts[0]), out, more.pop("preset", preset()), **more)
+
+
+def silent(*_):
+    pass
+
+
+def test_texts_are_read_without_a_label_and_test_rows_left_out(texts, tmp_path):
+    said = []
+    metrics = run(order(texts, tmp_path / "p"), lambda *words: said.extend(words[1]), Events())
+    assert metrics["finished"] and metrics["data"]["texts"] + metrics["data"]["validation"] == len(texts[1]) - 10
+    assert "10 rows are of part test and are left out, so that they stay unseen." in said
+    assert "2 texts are empty or stand twice and are left out." in said
+    stored = store.read(tmp_path / "p")
+    assert stored.config["task"] == "pretrain" and "--from p" in (tmp_path / "p" / "README.md").read_text()
+    assert not any(w in stored.tokenizer for w in ("good film bad",)) and len(stored.history) == 2
+
+
+def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_path):
+    run(order(texts, tmp_path / "p"), silent, Events())
+    start = store.read(tmp_path / "p")
+    done = tenor("train", reviews, "--from", "p", "--out", "m", "--epochs", 1, "--learning-rate", 1e-9, "--no-baseline")
+    assert done.code == 0, done.err
+    made = store.read(tmp_path / "m")
+    assert made.tokenizer == start.tokenizer and made.config["start"] == "p"
+    assert all(made.config["model"][k] == start.config["model"][k] for k in ("cell", "hidden", "embedding", "layers", "bidirectional"))
+    for name, weight in start.weights.items():
+        np.testing.assert_allclose(made.weights[name], weight, atol=1e-5)
+    again = tenor("train", reviews, "--from", "m", "--out", "m2", "--epochs", 1, "--no-baseline")  # a classifier is a start too
+    assert again.code == 0, again.err
+    assert tenor("train", reviews, "--from", "p", "--hidden", 9, "--out", "m3").err.count("--hidden cannot be chosen") == 1
+
+
+def test_resuming_gives_the_same_weights(texts, tmp_path):
+    run(order(texts, tmp_path / "whole"), silent, Events())
+
+    class Stop(Events):
+        steps = 0
+
+        def step(self, _):
+            self.steps += 1
+
+        def stop(self):
+            return self.steps == 3
+
+    assert not run(order(texts, tmp_path / "p"), silent, Stop())["finished"]
+    with pytest.raises(TenorError, match="exists already"):
+        run(order(texts, tmp_path / "p"), silent, Events())
+    run(order(texts, tmp_path / "p", resume=True), silent, Events())
+    one, other = store.read(tmp_path / "whole"), store.read(tmp_path / "p")
+    assert all((one.weights[k] == other.weights[k]).all() for k in one.weights)
+    assert run(order(texts, tmp_path / "p", resume=True), silent, Events())["finished"]
+
+
+def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
+    run(order(texts, tmp_path / "p"), silent, Events())
+    for command in (("predict", "good", "-m", "p"), ("evaluate", reviews, "-m", "p")):
+        done = tenor(*command)
+        assert done.code == 2 and "Train a classifier from it: tenor train SOURCE --from MODEL" in done.err
+    assert "tenor train SOURCE --from p" in tenor("info", "p").out and tenor("info", "p", "--json").json["config"]["task"] == "pretrain"
+    few = tmp_path / "few.csv"
+    few.write_text("text\n" + "".join(f"word {i}\n" for i in range(30)))
+    assert "at least 100 different texts" in tenor("pretrain", few, "--out", "q").err
+    assert "exists already" in tenor("pretrain", texts[0], "--out", "p").err
+    assert "does not exist" in tenor("train", reviews, "--from", "nowhere", "--out", "q").err
+    assert "one layer" in tenor("pretrain", texts[0], "--layers", 2, "--out", "q").err
+
+
+def test_a_start_that_reads_pairs_is_refused(texts):
+    stored = store.Stored({"task": "classify", "text": {"pairs": 5}, "model": {}}, "{}", {}, {}, [])
+    with pytest.raises(TenorError, match="pairs of words"):
+        Pretrained.of(stored, "q")
+    with pytest.raises(TenorError, match="task 'tag'"):
+        Pretrained.of(store.Stored({"task": "tag"}, "{}", {}, {}, []), "q")
+
+
+def test_pieces_hold_every_token_once():
+    rng = np.random.default_rng(3)
+    lengths = np.array([0, 1, 9, 10, 11, 30, 4])
+    ids = Ragged(rng.integers(2, 50, lengths.sum()).astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    pieces = chop(ids, 10)
+    assert (pieces.values == ids.values).all() and pieces.lengths.max() <= 10
+    assert pieces.lengths.tolist() == [0, 1, 9, 10, 5, 6, 10, 10, 10, 4]
+
+
+def test_words_are_drawn_by_their_frequency():
+    ids = Ragged(np.array([2] * 60 + [3] * 30 + [4] * 10 + [1] * 50, np.int32), np.array([0, 150]))
+    examples = LanguageExamples(ids, ids, 6, TextConfig(), TrainConfig())
+    (_, first), (_, second) = examples.batch(examples.plan(0)[0]), examples.batch(examples.plan(1)[0])
+    share = np.bincount(first.numpy(), minlength=6) / len(first)
+    np.testing.assert_allclose(share, [0, 0, 0.6, 0.3, 0.1, 0], atol=0.03)
+    assert (first != second).any() and (examples.batch(examples.plan(0)[0])[1] == first).all()
+    with pytest.raises(TenorError, match="no known word"):
+        LanguageExamples(Ragged(np.array([1, 1], np.int32), np.array([0, 2])), ids, 6, TextConfig(), TrainConfig())
+
+
+def test_the_models_sizes_are_kept(texts, tmp_path):
+    run(order(texts, tmp_path / "p", preset=preset(cell="gru", bidirectional=False, layers=2)), silent, Events())
+    stored = store.read(tmp_path / "p")
+    assert stored.config["model"] == {**stored.config["model"], "cell": "gru", "layers": 2, "bidirectional": False}
+    assert ModelConfig(**stored.config["model"]).hidden == 6
