@@ -98,7 +98,7 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
     assert "one layer" in tenor("pretrain", texts[0], "--layers", 2, "--out", "q").err
 
 
-def test_a_start_that_reads_pairs_is_refused(texts):
+def test_a_start_that_reads_pairs_is_refused():
     stored = store.Stored({"task": "classify", "text": {"pairs": 5}, "model": {}}, "{}", {}, {}, [])
     with pytest.raises(TenorError, match="pairs of words"):
         Pretrained.of(stored, "q")

@@ -17,8 +17,6 @@ from tenor.errors import TenorError
 from tenor.store import Stored
 
 
-
-
 @dataclass(frozen=True)
 class Pretrained:
     """A tokenizer, the settings that it was trained with, and the encoder's weights by their names in nn.Module.state_dict."""
