@@ -7,11 +7,14 @@ from tenor import store
 from tenor.config import ModelConfig, TextConfig, TrainConfig
 from tenor.data.text import Ragged, chop
 from tenor.errors import TenorError
+from tenor.jobs.prepare import Order
 from tenor.jobs.pretrain import PretrainOrder
 from tenor.jobs.pretrain import pretrain as run
+from tenor.jobs.train import train
+from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
 from tenor.training.events import Events
-from tenor.training.presets import PRETRAIN, changed
+from tenor.training.presets import BASE, PRETRAIN, changed
 from tenor.training.pretrain import LanguageExamples
 
 
@@ -58,9 +61,8 @@ def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_
     assert all(made.config["model"][k] == start.config["model"][k] for k in ("cell", "hidden", "embedding", "layers", "bidirectional"))
     for name, weight in start.weights.items():
         np.testing.assert_allclose(made.weights[name], weight, atol=1e-5)
-    again = tenor("train", reviews, "--from", "m", "--out", "m2", "--epochs", 1, "--no-baseline")  # a classifier is a start too
-    assert again.code == 0, again.err
-    assert tenor("train", reviews, "--from", "p", "--hidden", 9, "--out", "m3").err.count("--hidden cannot be chosen") == 1
+    again = Order(str(reviews), tmp_path / "m2", lambda _: changed(BASE, {"epochs": 1}), start=tmp_path / "m", baseline=False)
+    assert train(again, silent, Events())["finished"]  # a classifier is a start too
 
 
 def test_resuming_gives_the_same_weights(texts, tmp_path):
@@ -86,16 +88,19 @@ def test_resuming_gives_the_same_weights(texts, tmp_path):
 
 def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
     run(order(texts, tmp_path / "p"), silent, Events())
-    for command in (("predict", "good", "-m", "p"), ("evaluate", reviews, "-m", "p")):
-        done = tenor(*command)
-        assert done.code == 2 and "Train a classifier from it: tenor train SOURCE --from MODEL" in done.err
-    assert "tenor train SOURCE --from p" in tenor("info", "p").out and tenor("info", "p", "--json").json["config"]["task"] == "pretrain"
+    with pytest.raises(TenorError, match="Train a classifier from it: tenor train SOURCE --from MODEL"):
+        Pipeline.rebuilt(store.read(tmp_path / "p"))
+    assert "tenor train SOURCE --from p" in tenor("info", "p").out
+    assert "--hidden cannot be chosen" in tenor("train", reviews, "--from", "p", "--hidden", 9, "--out", "q").err
     few = tmp_path / "few.csv"
     few.write_text("text\n" + "".join(f"word {i}\n" for i in range(30)))
-    assert "at least 100 different texts" in tenor("pretrain", few, "--out", "q").err
-    assert "exists already" in tenor("pretrain", texts[0], "--out", "p").err
-    assert "does not exist" in tenor("train", reviews, "--from", "nowhere", "--out", "q").err
-    assert "one layer" in tenor("pretrain", texts[0], "--layers", 2, "--out", "q").err
+    for wrong, said in [
+        (order((few,), tmp_path / "q"), "at least 100 different texts"),
+        (order(texts, tmp_path / "p"), "exists already"),
+        (order(texts, tmp_path / "q", preset=preset(layers=2)), "one layer"),
+    ]:
+        with pytest.raises(TenorError, match=said):
+            run(wrong, silent, Events())
 
 
 def test_a_start_that_reads_pairs_is_refused():
