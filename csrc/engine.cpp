@@ -6,6 +6,14 @@
 #include <new>
 #include <stdexcept>
 
+#if defined(TENOR_X86_KERNELS)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 #include "parallel.h"
 
 namespace tenor {
@@ -23,19 +31,45 @@ extern const Isa isa;
 namespace avx512_bf16 {
 extern const Isa isa;
 }
+namespace amx {
+extern const Isa isa;
+}
 #endif
 
 namespace {
 
-std::vector<const Isa*> present() {
+#if defined(TENOR_X86_KERNELS)
+// True if the CPU has AMX for bfloat16 and 8 bits, and the system lets this process use its registers: Linux wants to be asked
+// (https://docs.kernel.org/arch/x86/xstate.html), and its answer holds for all threads and for forked children.
+bool has_amx() {
+#if defined(__linux__)
+    constexpr unsigned BF16 = 1u << 22, TILE = 1u << 24, INT8 = 1u << 25;  // CPUID 7, register D
+    constexpr long REQUEST = 0x1023, TILE_DATA = 18;                       // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (BF16 | TILE | INT8)) != (BF16 | TILE | INT8)) return false;
+    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+#endif
+
+std::vector<const Isa*> find_present() {
     std::vector<const Isa*> found;
 #if defined(TENOR_X86_KERNELS)
     const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) found.push_back(&avx512_bf16::isa);
+    const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    if (bf16 && has_amx()) found.push_back(&amx::isa);
+    if (bf16) found.push_back(&avx512_bf16::isa);
     if (v4) found.push_back(&avx512::isa);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::isa);
 #endif
     found.push_back(&portable::isa);
+    return found;
+}
+
+const std::vector<const Isa*>& present() {
+    static const std::vector<const Isa*> found = find_present();
     return found;
 }
 

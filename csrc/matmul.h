@@ -2,12 +2,13 @@
 //
 // B [K, columns] lies in panels of up to 4 vectors of columns; in a panel all columns of one k stand side by side (of a
 // pair of ks for bfloat16, as the dot product wants them). A tile of R rows by a panel's V vectors stays in registers over
-// the whole of k. Rows of A and C are given by pointers, so any rows can be taken together.
+// the whole of k. Rows of A and C are given by pointers, so any rows can be taken together. Where there is AMX (amx.h), its
+// tile registers take what fills their 64 bytes along k, and the vectors the rest.
 #pragma once
 
 #include <cstddef>
 
-#include "simd.h"
+#include "amx.h"
 
 namespace tenor::TENOR_ISA {
 
@@ -33,13 +34,13 @@ struct Panels {
 };
 
 template <class Op, int R, int V>
-void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem* b, typename Op::acc* const* c, const int* at, const typename Op::acc* start) {
+void tile(int64_t k, const char* const* a, int64_t skip, int64_t step, const typename Op::elem* b, typename Op::acc* const* c, const int* at, const typename Op::acc* start) {
     constexpr int W = width<typename Op::acc>;
     const char* row[R];
     typename Op::V sum[R][V];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-        row[r] = a[r];
+        row[r] = a[r] + skip;
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) sum[r][v] = load((start ? start : c[r]) + at[v]);
     }
@@ -60,7 +61,7 @@ void tile(int64_t k, const char* const* a, int64_t step, const typename Op::elem
 }
 
 template <class Op>
-using Tile = void (*)(int64_t, const char* const*, int64_t, const typename Op::elem*, typename Op::acc* const*, const int*, const typename Op::acc*);
+using Tile = void (*)(int64_t, const char* const*, int64_t, int64_t, const typename Op::elem*, typename Op::acc* const*, const int*, const typename Op::acc*);
 
 template <class Op, int V>
 Tile<Op> tile_of(int rows) {
@@ -88,14 +89,26 @@ Tile<Op> tile_of(int rows, int vectors) {
 }
 
 // c[r][at[v] ...] += a[r] times one panel, for all rows. `step`: bytes from one k (or pair of ks) of a row of A to the next.
-// `start`: what every row's sums begin with, in the place of what stands in c.
+// `start`: what every row's sums begin with, in the place of what stands in c. Where Op is TILED, rows of A are equally far
+// apart, and so are those of C; a row's own ks stand side by side; and `cut` is the last one that was made.
 template <class Op>
-void multiply(const Panels<Op>& b, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start = nullptr) {
-    const int vectors = b.vectors_of(panel), most = tile_rows(vectors);
-    const int tiles = (rows + most - 1) / most;
+void multiply(const Panels<Op>& b, int panel, const Cut<Op>& cut, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start = nullptr) {
+    const int vectors = b.vectors_of(panel), rows = cut.rows;
+    int64_t k = b.k, skip = 0;
+    const auto* data = b.at(panel);
+    if (!rows) return;
+    if constexpr (TILED<Op>) {
+        const int64_t whole = k / TILE_ROWS;
+        if (whole) {
+            multiply_tiles<Op>(whole, vectors, cut, a[0], rows > 1 ? a[1] - a[0] : 0, data, c[0], rows > 1 ? c[1] - c[0] : 0, at, start);
+            k -= whole * TILE_ROWS, skip = whole * TILE_BYTES, data += whole * TILE_ROWS * vectors * width<typename Op::acc> * Op::PAIR, start = nullptr;
+            if (!k) return;
+        }
+    }
+    const int most = tile_rows(vectors), tiles = (rows + most - 1) / most;
     for (int t = 0, first = 0; t < tiles; t++) {
         const int here = (rows - first + tiles - t - 1) / (tiles - t);  // nearly equal tiles: a small last one would wait on itself
-        tile_of<Op>(here, vectors)(b.k, a + first, step, b.at(panel), c + first, at, start);
+        tile_of<Op>(here, vectors)(k, a + first, skip, step, data, c + first, at, start);
         first += here;
     }
 }

@@ -197,6 +197,7 @@ struct Sequence {
         const auto in = forward_panels<Op>(l, w.in, l.ip);
         Scratch<acc> pre(ROWS * sums);
         Scratch<elem> x(ROWS * l.ip);
+        [[maybe_unused]] TilesInUse in_use;
         for (int64_t first = from; first < to; first += ROWS) {
             const int64_t n = least(ROWS, to - first);
             const char* a[ROWS];
@@ -206,13 +207,14 @@ struct Sequence {
                 a[r] = reinterpret_cast<const char*>(x + r * l.ip), row[r] = pre + r * sums;
                 memcpy(row[r], w.bias, sums * sizeof(acc));
             }
+            const Cut<Op> cut(n);
             for (int panel = 0; panel < in.count(); panel++) {
                 int at[MOST_VECTORS];
                 for (int v = 0; v < in.vectors_of(panel); v++) {
                     const int vector = panel * in.a_panel + v;
                     at[v] = (vector / l.gates * l.slots + vector % l.gates) * W;
                 }
-                multiply(in, panel, int(n), a, PAIR * sizeof(elem), row, at);
+                multiply(in, panel, cut, a, PAIR * sizeof(elem), row, at);
             }
             for (int64_t i = 0; i < n * sums; i += W) Op::store_elems(static_cast<elem*>(table) + first * sums + i, load(pre + i));
         }
@@ -242,6 +244,8 @@ struct Sequence {
             for (int64_t i = 0; i < n * hp; i += W) store(greatest + i, broadcast(-acc(__builtin_inf()))), store(total + i, V{});
         Scratch<const char*> a(room);
         Scratch<acc*> row(room);
+        Scratch<elem> gathered(TILED<Op> && !p.ids ? room * l.ip : 1);
+        [[maybe_unused]] TilesInUse in_use;
         read_state(l, p.h0, d * p.batch + from, n, h);
         if (C::HAS_CELL) read_state(l, p.c0, d * p.batch + from, n, c);
         if (p.mask) read_state(l, p.mask, d * p.batch + from, n, mask);
@@ -265,6 +269,7 @@ struct Sequence {
             }
             for (int64_t r = 0; r < count; r++) {
                 if (!p.ids) {
+                    if constexpr (TILED<Op>) a[r] = static_cast<const char*>(memcpy(gathered + r * l.ip, a[r], l.ip * sizeof(elem)));
                     memcpy(row[r], w.bias, sums * sizeof(acc));
                     continue;
                 }
@@ -272,9 +277,10 @@ struct Sequence {
                 for (int64_t i = 0; i < sums; i += W) store(row[r] + i, Op::load_elems(reinterpret_cast<const elem*>(a[r]) + i));
             }
             int at[MOST_VECTORS];
+            const Cut<Op> ahead(p.ids ? 0 : count);
             for (int panel = 0; panel < (p.ids ? 0 : in.count()); panel++) {
                 places<C>(panel * in.a_panel, in.vectors_of(panel), false, at);
-                multiply(in, panel, int(count), a.data, PAIR * sizeof(elem), row.data, at);
+                multiply(in, panel, ahead, a.data, PAIR * sizeof(elem), row.data, at);
             }
             acc* sum = pre;
             for (int64_t i = s; i < end; i++) {
@@ -292,16 +298,17 @@ struct Sequence {
                 acc* cells = C::HAS_CELL && p.before ? static_cast<acc*>(p.cells) + place * hp : nullptr;
                 acc* out = p.out ? static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden : nullptr;
                 operand_elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
+                const Cut<H> cut(live);
                 for (int panel = 0; panel < hid.count(); panel++) {
                     places<C>(panel * hid.a_panel, hid.vectors_of(panel), true, at);
                     if constexpr (EIGHT) {
-                        multiply(hid, panel, int(live), a.data, H::PAIR, whole_row.data, at, static_cast<const int32_t*>(w.offset_8));
+                        multiply(hid, panel, cut, a.data, H::PAIR, whole_row.data, at, static_cast<const int32_t*>(w.offset_8));
                         for (int v = 0; v < hid.vectors_of(panel); v++) {
                             const V scale = load(static_cast<const float*>(w.scale_8) + at[v]);
                             for (int64_t r = 0; r < live; r++) store(row[r] + at[v], fma(H::value(whole_row[r] + at[v]), scale, load(row[r] + at[v])));
                         }
                     } else
-                        multiply(hid, panel, int(live), a.data, PAIR * sizeof(elem), row.data, at);
+                        multiply(hid, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
                     const int blocks = hid.vectors_of(panel) / C::GATES;
                     for (int64_t j = int64_t(panel) * hid.a_panel / C::GATES * W, stop = j + blocks * W; j < stop; j += W) {
                         const int lanes = int(least(W, l.hidden - j));
@@ -356,6 +363,7 @@ struct Sequence {
         Scratch<acc> dh(n * hp), dc(C::HAS_CELL ? n * hp : 1), c0(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), masked(p.mask ? n * hp : 1);
         Scratch<const char*> a(n);
         Scratch<acc*> row(n);
+        [[maybe_unused]] TilesInUse in_use;
         read_state(l, p.d_hn, d * p.batch + from, n, dh);
         if (C::HAS_CELL) {
             read_state(l, p.d_cn, d * p.batch + from, n, dc);
@@ -412,10 +420,11 @@ struct Sequence {
             acc* target = p.mask ? masked : dh;
             if (p.mask) memset(masked, 0, live * hp * sizeof(acc));
             for (int64_t r = 0; r < live; r++) a[r] = reinterpret_cast<const char*>(d_hidden + r * sums), row[r] = target + r * hp;
+            const Cut<Op> cut(live);
             for (int panel = 0; panel < hid.count(); panel++) {
                 int at[MOST_VECTORS];
                 for (int v = 0; v < hid.vectors_of(panel); v++) at[v] = (panel * hid.a_panel + v) * W;
-                multiply(hid, panel, int(live), a.data, PAIR * sizeof(elem), row.data, at);
+                multiply(hid, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
             }
             if (p.mask)
                 for (int64_t i = 0; i < live * hp; i += W) store(dh + i, fma(load(mask + i), load(masked + i), load(dh + i)));
@@ -431,6 +440,8 @@ struct Sequence {
         Scratch<acc> sum(n * columns);
         Scratch<const char*> a(n);
         Scratch<acc*> row(n);
+        [[maybe_unused]] TilesInUse in_use;
+        const Cut<Op> cut(n);
         memset(sum, 0, n * columns * sizeof(acc));
         for (int d = 0; d < l.directions; d++) {
             const auto panels = backward_panels<Op>(l, l.direction[d].in_back, l.input);
@@ -438,7 +449,7 @@ struct Sequence {
             for (int panel = 0; panel < panels.count(); panel++) {
                 int at[MOST_VECTORS];
                 for (int v = 0; v < panels.vectors_of(panel); v++) at[v] = (panel * panels.a_panel + v) * W;
-                multiply(panels, panel, int(n), a.data, PAIR * sizeof(elem), row.data, at);
+                multiply(panels, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
             }
         }
         for (int64_t r = 0; r < n; r++) memcpy(static_cast<acc*>(p.d_x) + (from + r) * l.input, sum + r * columns, l.input * sizeof(acc));
@@ -452,6 +463,7 @@ struct Sequence {
             if (stop > from) memcpy(out, rows[0] + from, (stop - from) * sizeof(elem));
             i = most(from, stop);
         } else {
+            for (; i + W <= stop; i += W) store_pairs(out + (i - from) * 2, pairs(rows[0] + i, rows[1] + i));
             for (; i < stop; i++) {
                 out[(i - from) * 2] = rows[0][i];
                 out[(i - from) * 2 + 1] = rows[1][i];
@@ -460,35 +472,60 @@ struct Sequence {
         if (i < to) memset(out + (i - from) * PAIR, 0, (to - i) * PAIR * sizeof(elem));
     }
 
-    // d_w [gates * hp, columns] += (gradient of the sums)^T (what was multiplied), over rows from..to of both.
-    static void outer(const Layer& l, const elem* d_sums, const elem* operand, int64_t stride, int64_t given, int64_t columns, int64_t from, int64_t to, acc* d_w) {
-        constexpr int64_t CHUNK = 256;  // rows at a time: with them a panel of the operand is 32 KB
+    // What is multiplied with the gradient of the sums: [N, given] with rows `stride` apart; and where the product goes, [gates * hp, columns].
+    struct Factor {
+        const elem* rows;
+        int64_t stride, given, columns;
+        acc* d_w;
+    };
+
+    // d_w of each factor += (gradient of the sums)^T factor, over rows from..to.
+    static void outer(const Layer& l, const elem* d_sums, const Factor* factors, int count, int64_t from, int64_t to) {
+        // Rows at a time. With 256 a panel of the factor is 32 KB; tiles of AMX read it from the second level as fast, and touch d_w less often.
+        constexpr int64_t CHUNK = TILED<Op> ? 512 : 256;
+        constexpr int64_t WHOLE = TILED<Op> ? TILE_ROWS * PAIR : PAIR;  // rows are filled up with zeros to a multiple of it
         const int64_t sums = l.gates * l.hp;
-        Scratch<elem> zero(most(sums, most(stride, columns))), left(CHUNK * sums), right(CHUNK * columns);
-        memset(zero, 0, most(sums, most(stride, columns)) * sizeof(elem));
+        int64_t widest = sums;
+        for (int f = 0; f < count; f++) widest = most(widest, most(factors[f].stride, factors[f].columns));
+        Scratch<elem> zero(widest), left(CHUNK * sums), right(CHUNK * widest);
+        memset(zero, 0, widest * sizeof(elem));
         Scratch<const char*> a(sums);
         Scratch<acc*> row(sums);
-        for (int64_t i = 0; i < sums; i++) a[i] = reinterpret_cast<const char*>(left + i * PAIR), row[i] = d_w + i * columns;
+        [[maybe_unused]] TilesInUse in_use;
+        const Cut<Op> cut(sums);
+        for (int64_t i = 0; i < sums; i++) a[i] = reinterpret_cast<const char*>(left + i * (TILED<Op> ? CHUNK : PAIR));
         for (int64_t at_row = from; at_row < to; at_row += CHUNK) {
-            const int64_t count = least(CHUNK, to - at_row);
-            const Panels<Op> panels{right, (count + PAIR - 1) / PAIR, int(columns / W), MOST_VECTORS};
-            for (int64_t i = 0; i < count; i += PAIR) {
-                const elem* grads[PAIR];
-                const elem* values[PAIR];
-                for (int k = 0; k < PAIR; k++) {
-                    grads[k] = i + k < count ? d_sums + (at_row + i + k) * sums : zero;
-                    values[k] = i + k < count ? operand + (at_row + i + k) * stride : zero;
+            const int64_t rows = least(CHUNK, to - at_row), filled = (rows + WHOLE - 1) / WHOLE * WHOLE;
+            const auto row_of = [&](const elem* all, int64_t stride, int64_t i) { return i < rows ? all + (at_row + i) * stride : zero.data; };
+            if constexpr (TILED<Op>) {
+                const elem* block[WHOLE];
+                for (int64_t i = 0; i < filled; i += WHOLE) {
+                    for (int64_t k = 0; k < WHOLE; k++) block[k] = row_of(d_sums, sums, i + k);
+                    for (int64_t j = 0; j < sums; j += W) turn(block, j, left + j * CHUNK + i, CHUNK);
                 }
-                interleave(grads, 0, sums, sums, left + i * sums);
+            } else
+                for (int64_t i = 0; i < filled; i += PAIR) {
+                    const elem* grads[PAIR];
+                    for (int k = 0; k < PAIR; k++) grads[k] = row_of(d_sums, sums, i + k);
+                    interleave(grads, 0, sums, sums, left + i * sums);
+                }
+            for (int f = 0; f < count; f++) {
+                const Factor& factor = factors[f];
+                const Panels<Op> panels{right, filled / PAIR, int(factor.columns / W), MOST_VECTORS};
+                for (int64_t i = 0; i < filled; i += PAIR) {
+                    const elem* values[PAIR];
+                    for (int k = 0; k < PAIR; k++) values[k] = row_of(factor.rows, factor.stride, i + k);
+                    for (int panel = 0; panel < panels.count(); panel++) {
+                        const int64_t first = int64_t(panel) * panels.a_panel * W, wide = panels.vectors_of(panel) * W;
+                        interleave(values, first, first + wide, factor.given, const_cast<elem*>(panels.at(panel)) + i / PAIR * wide * PAIR);
+                    }
+                }
+                for (int64_t i = 0; i < sums; i++) row[i] = factor.d_w + i * factor.columns;
                 for (int panel = 0; panel < panels.count(); panel++) {
-                    const int64_t first = int64_t(panel) * panels.a_panel * W, wide = panels.vectors_of(panel) * W;
-                    interleave(values, first, first + wide, given, const_cast<elem*>(panels.at(panel)) + i / PAIR * wide * PAIR);
+                    int at[MOST_VECTORS];
+                    for (int v = 0; v < panels.vectors_of(panel); v++) at[v] = (panel * panels.a_panel + v) * W;
+                    multiply(panels, panel, cut, a.data, (TILED<Op> ? 1 : sums) * PAIR * sizeof(elem), row.data, at);
                 }
-            }
-            for (int panel = 0; panel < panels.count(); panel++) {
-                int at[MOST_VECTORS];
-                for (int v = 0; v < panels.vectors_of(panel); v++) at[v] = (panel * panels.a_panel + v) * W;
-                multiply(panels, panel, int(sums), a.data, sums * PAIR * sizeof(elem), row.data, at);
             }
         }
     }
@@ -496,12 +533,15 @@ struct Sequence {
     static void weight_gradient(const Run& p, int range, int d, int64_t from, int64_t to) {
         const Layer& l = *p.layer;
         const int64_t sums = l.gates * l.hp, part = (range * l.directions + d) * sums, rows = d * p.rows;
-        acc* d_ih = static_cast<acc*>(p.d_w_ih) + part * p.in_columns;
-        acc* d_hh = static_cast<acc*>(p.d_w_hh) + part * l.hp;
-        memset(d_ih, 0, sums * p.in_columns * sizeof(acc));
-        memset(d_hh, 0, sums * l.hp * sizeof(acc));
-        outer(l, static_cast<const elem*>(p.d_sums) + rows * sums, static_cast<const elem*>(p.x), l.ip, l.input, p.in_columns, from, to, d_ih);
-        outer(l, static_cast<const elem*>(p.d_hidden) + rows * sums, static_cast<const elem*>(p.before) + rows * l.hp, l.hp, l.hp, l.hp, from, to, d_hh);
+        const Factor factors[2] = {
+            {static_cast<const elem*>(p.x), l.ip, l.input, p.in_columns, static_cast<acc*>(p.d_w_ih) + part * p.in_columns},
+            {static_cast<const elem*>(p.before) + rows * l.hp, l.hp, l.hp, l.hp, static_cast<acc*>(p.d_w_hh) + part * l.hp},
+        };
+        for (const Factor& f : factors) memset(f.d_w, 0, sums * f.columns * sizeof(acc));
+        const auto *d_sums = static_cast<const elem*>(p.d_sums) + rows * sums, *d_hidden = static_cast<const elem*>(p.d_hidden) + rows * sums;
+        if (d_sums == d_hidden) return outer(l, d_sums, factors, 2, from, to);
+        outer(l, d_sums, factors, 1, from, to);
+        outer(l, d_hidden, factors + 1, 1, from, to);
     }
 
     static void collect(const Run& p, int d, const int* units, int unit_count, const Weights& to) {

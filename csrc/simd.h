@@ -125,6 +125,38 @@ inline Halves narrow(Vec<float> v) {
 #endif
 }
 
+// Two rows' elements side by side, as the dot product takes them.
+inline Words pairs(const bf16* first, const bf16* second) {
+    Halves a, b;
+    memcpy(&a, first, sizeof a);
+    memcpy(&b, second, sizeof b);
+    return __builtin_convertvector(a, Words) | (__builtin_convertvector(b, Words) << 16);
+}
+inline void store_pairs(bf16* p, Words v) { memcpy(p, &v, BYTES); }
+
+#if defined(__AVX512F__)
+// 32 rows' 16 columns from `column` on -> 16 lines, `stride` apart, of 32 elements: a column of the rows each.
+inline void turn(const bf16* const* rows, int64_t column, bf16* out, int64_t stride) {
+    __m512i v[16], w[16];
+    for (int i = 0; i < 16; i++) v[i] = (__m512i)pairs(rows[2 * i] + column, rows[2 * i + 1] + column);
+    for (int i = 0; i < 16; i += 2) w[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]), w[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; j++) {
+            v[i + 2 * j] = _mm512_unpacklo_epi64(w[i + j], w[i + j + 2]);
+            v[i + 2 * j + 1] = _mm512_unpackhi_epi64(w[i + j], w[i + j + 2]);
+        }
+    // v[4 a + b]: of the pairs 4 a to 4 a + 3, the columns b, b + 4, b + 8 and b + 12, a quarter each.
+    for (int b = 0; b < 4; b++) {
+        const __m512i low = _mm512_shuffle_i32x4(v[b], v[4 + b], 0x88), high = _mm512_shuffle_i32x4(v[8 + b], v[12 + b], 0x88);
+        const __m512i low_odd = _mm512_shuffle_i32x4(v[b], v[4 + b], 0xdd), high_odd = _mm512_shuffle_i32x4(v[8 + b], v[12 + b], 0xdd);
+        _mm512_storeu_si512(out + b * stride, _mm512_shuffle_i32x4(low, high, 0x88));
+        _mm512_storeu_si512(out + (4 + b) * stride, _mm512_shuffle_i32x4(low_odd, high_odd, 0x88));
+        _mm512_storeu_si512(out + (8 + b) * stride, _mm512_shuffle_i32x4(low, high, 0xdd));
+        _mm512_storeu_si512(out + (12 + b) * stride, _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd));
+    }
+}
+#endif
+
 // What the products read (operands), what sums are kept in, and how the two meet.
 struct F32 {
     using elem = float;

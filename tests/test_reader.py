@@ -15,7 +15,8 @@ from tenor.errors import TenorError
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
 CELLS = ["lstm", "gru", "rnn_tanh", "rnn_relu"]
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
-EIGHT = pytest.mark.skipif(not native.available() or native.isa() != "avx512_bf16", reason="8-bit products need AVX512-VNNI, which this CPU has not")
+EIGHT_BIT = ("amx", "avx512_bf16")  # instruction sets
+EIGHT = pytest.mark.skipif(not native.available() or native.isa() not in EIGHT_BIT, reason="8-bit products need AVX512-VNNI, which this CPU has not")
 FORMATS = [torch.float32, torch.bfloat16, pytest.param(torch.int8, marks=EIGHT)]
 
 
@@ -95,7 +96,7 @@ def cases(cell):
 
 def on_each(case, compute, check):
     """Every instruction set of this CPU; 8-bit products have but one."""
-    for name in ["avx512_bf16"] if compute == torch.int8 else native.isas():
+    for name in [n for n in native.isas() if n in EIGHT_BIT] if compute == torch.int8 else native.isas():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TENOR_ISA", name)
             for got, wanted, what in zip(case.results(compute), case.in_8_bits() if compute == torch.int8 else case.wanted(compute), ("pooled", "last"), strict=True):
@@ -221,7 +222,7 @@ def test_8_bits_are_refused_where_they_cannot_say_it(cell, place):
 
 
 def test_later_changes_of_the_weights_do_not_reach_it():
-    for compute in [torch.float32, torch.bfloat16, *[torch.int8] * (native.isa() == "avx512_bf16")]:
+    for compute in [torch.float32, torch.bfloat16, *[torch.int8] * (native.isa() in EIGHT_BIT)]:
         case = Case("lstm", [9, 4, 1], 7, 19, 2, seed=3)
         reader = case.reader(compute)
         before = case.results(reader=reader)
@@ -276,7 +277,7 @@ def test_8_bits_are_refused_where_they_cannot_be(name, monkeypatch):
     monkeypatch.setenv("TENOR_ISA", name)
     with pytest.raises(TenorError, match=rf"8-bit products need AVX512-BF16 and VNNI, and a cell whose states are at most 1; here are {name} and rnn_relu"):
         Case("rnn_relu", [1], 3, 5, 1).reader(torch.int8)
-    if name != "avx512_bf16":
+    if name not in EIGHT_BIT:
         with pytest.raises(TenorError, match=f"here are {name} and lstm"):
             Case("lstm", [1], 3, 5, 1).reader(torch.int8)
 
