@@ -22,6 +22,25 @@ struct Cut {
     explicit Cut(int64_t count) : rows(int(count)) {}
 };
 
+// One product of a sum of products: `whole` tiles along k of rows of A, `stride` bytes apart, times a panel's tiles.
+struct Term {
+    int64_t whole;
+    const char* a;
+    int64_t stride;
+    const char* panel;
+};
+
+// Where the sums go, and what they begin with: rows `stride` elements apart, a panel's vector v at at[v].
+template <class acc>
+struct Sums {
+    acc* to;
+    int64_t stride;
+    const int* at;
+    const acc* from;
+    int64_t from_stride;  // 0: every row begins with the same
+    const int* from_at;
+};
+
 #if defined(__AMX_TILE__)
 template <>
 constexpr bool TILED<BF16> = true;
@@ -61,65 +80,69 @@ struct TilesInUse {
     ~TilesInUse() { _tile_release(); }
 };
 
-// Tiles of one height (SIDE 0 or 1) or of both, side by side in `rows` (SIDE 2), by one or two vectors of columns.
-// a, c: the first row of each height. b: the first vector's first line; `line` bytes from one to the next.
+// Tiles of one height (SIDE 0 or 1) or of both, one below the other (SIDE 2), by one or two of a panel's vectors from v on.
+// row: the first of either height.
 template <class Op, int SIDE, int V>
-void tile_product(int64_t whole, const char* const* a, int64_t a_stride, const char* b, int64_t line, typename Op::acc* const* c, int64_t c_stride, const int* at, const typename Op::acc* start) {
+void tile_product(const Term* terms, int count, int v, const int64_t* row, const Sums<typename Op::acc>& sums) {
+    using acc = typename Op::acc;
     constexpr bool FIRST = SIDE != 1, SECOND = SIDE != 0, WIDE = V == 2;
-    const auto from = [&](int side, int v) { return (start ? start : c[side]) + at[v]; };
-    const int64_t from_stride = start ? 0 : c_stride;
-    if constexpr (FIRST) _tile_loadd(0, from(0, 0), from_stride);
-    if constexpr (FIRST && WIDE) _tile_loadd(1, from(0, 1), from_stride);
-    if constexpr (SECOND) _tile_loadd(2, from(1, 0), from_stride);
-    if constexpr (SECOND && WIDE) _tile_loadd(3, from(1, 1), from_stride);
-#define TENOR_TIMES(sum, left, right)          \
-    if constexpr (Op::PAIR == 2)               \
-        _tile_dpbf16ps(sum, left, right);      \
-    else                                       \
+    const auto from = [&](int side, int i) { return sums.from + row[side] * sums.from_stride + sums.from_at[v + i]; };
+    const auto to = [&](int side, int i) { return sums.to + row[side] * sums.stride + sums.at[v + i]; };
+    const int64_t from_bytes = sums.from_stride * int64_t(sizeof(acc)), to_bytes = sums.stride * int64_t(sizeof(acc));
+    if constexpr (FIRST) _tile_loadd(0, from(0, 0), from_bytes);
+    if constexpr (FIRST && WIDE) _tile_loadd(1, from(0, 1), from_bytes);
+    if constexpr (SECOND) _tile_loadd(2, from(1, 0), from_bytes);
+    if constexpr (SECOND && WIDE) _tile_loadd(3, from(1, 1), from_bytes);
+#define TENOR_TIMES(sum, left, right)     \
+    if constexpr (Op::PAIR == 2)          \
+        _tile_dpbf16ps(sum, left, right); \
+    else                                  \
         _tile_dpbusd(sum, left, right)
-    for (int64_t k = 0; k < whole; k++, b += TILE_ROWS * line) {
-        if constexpr (FIRST) _tile_loadd(4, a[0] + k * TILE_BYTES, a_stride);
-        _tile_loadd(6, b, line);
-        if constexpr (FIRST) { TENOR_TIMES(0, 4, 6); }
-        if constexpr (SECOND) {
-            _tile_loadd(5, a[1] + k * TILE_BYTES, a_stride);
-            TENOR_TIMES(2, 5, 6);
-        }
-        if constexpr (WIDE) {
-            _tile_loadd(7, b + TILE_BYTES, line);
-            if constexpr (FIRST) { TENOR_TIMES(1, 4, 7); }
-            if constexpr (SECOND) { TENOR_TIMES(3, 5, 7); }
+    for (const Term* term = terms; term < terms + count; term++) {
+        const char *a = term->a + row[0] * term->stride, *second = term->a + row[1] * term->stride;
+        const int64_t stride = term->stride, panel = term->whole * TILE_ROWS * TILE_BYTES;
+        const char* b = term->panel + v * panel;
+        for (int64_t k = 0; k < term->whole; k++, a += TILE_BYTES, second += TILE_BYTES, b += TILE_ROWS * TILE_BYTES) {
+            if constexpr (FIRST) _tile_loadd(4, a, stride);
+            _tile_loadd(6, b, TILE_BYTES);
+            if constexpr (FIRST) { TENOR_TIMES(0, 4, 6); }
+            if constexpr (SECOND) {
+                _tile_loadd(5, second, stride);
+                TENOR_TIMES(2, 5, 6);
+            }
+            if constexpr (WIDE) {
+                _tile_loadd(7, b + panel, TILE_BYTES);
+                if constexpr (FIRST) { TENOR_TIMES(1, 4, 7); }
+                if constexpr (SECOND) { TENOR_TIMES(3, 5, 7); }
+            }
         }
     }
 #undef TENOR_TIMES
-    if constexpr (FIRST) _tile_stored(0, c[0] + at[0], c_stride);
-    if constexpr (FIRST && WIDE) _tile_stored(1, c[0] + at[1], c_stride);
-    if constexpr (SECOND) _tile_stored(2, c[1] + at[0], c_stride);
-    if constexpr (SECOND && WIDE) _tile_stored(3, c[1] + at[1], c_stride);
+    if constexpr (FIRST) _tile_stored(0, to(0, 0), to_bytes);
+    if constexpr (FIRST && WIDE) _tile_stored(1, to(0, 1), to_bytes);
+    if constexpr (SECOND) _tile_stored(2, to(1, 0), to_bytes);
+    if constexpr (SECOND && WIDE) _tile_stored(3, to(1, 1), to_bytes);
 }
 
-// matmul.h's multiply for the first whole * TILE_ROWS lines of a panel. Strides: of A in bytes, of C in elements.
+// The sum of up to two products with a panel each, for vectors first..first + count - 1 of the panels.
 template <class Op>
-void multiply_tiles(int64_t whole, int vectors, const TileCut& cut, const char* a, int64_t a_stride, const typename Op::elem* panel, typename Op::acc* c, int64_t c_stride, const int* at, const typename Op::acc* start) {
-    const int64_t line = vectors * TILE_BYTES, c_bytes = c_stride * int64_t(sizeof *c);
-    const char* b = reinterpret_cast<const char*>(panel);
+void multiply_tiles(const Term* terms, int term_count, int vectors, const TileCut& cut, const Sums<typename Op::acc>& sums, int first_vector = 0) {
     __asm__ volatile("" ::: "memory");  // the compiler does not know that tiles are loaded from memory
-    for (int left[2] = {cut.tiles[0], cut.tiles[1]}; left[0] || left[1];) {
-        const int first = left[0] ? cut.height[0] : 0, second = left[1] ? cut.height[1] : 0;
-        const char* rows[2] = {a, a + first * a_stride};
-        typename Op::acc* sums[2] = {c, c + first * c_stride};
-        for (int v = 0; v < vectors; v += 2) {
-            const char* columns = b + v * TILE_BYTES;
-            const auto product = [&](auto with_two, auto with_one) { (v + 1 < vectors ? with_two : with_one)(whole, rows, a_stride, columns, line, sums, c_bytes, at + v, start); };
+    for (int v = first_vector; v < first_vector + vectors; v += 2) {
+        const bool two = v + 1 < first_vector + vectors;
+        int64_t at = 0;
+        for (int left[2] = {cut.tiles[0], cut.tiles[1]}; left[0] || left[1];) {
+            const bool first = left[0], second = left[1];
+            const int64_t row[2] = {at, at + (first ? cut.height[0] : 0)};
             if (first && second)
-                product(tile_product<Op, 2, 2>, tile_product<Op, 2, 1>);
+                (two ? tile_product<Op, 2, 2> : tile_product<Op, 2, 1>)(terms, term_count, v, row, sums);
             else if (first)
-                product(tile_product<Op, 0, 2>, tile_product<Op, 0, 1>);
+                (two ? tile_product<Op, 0, 2> : tile_product<Op, 0, 1>)(terms, term_count, v, row, sums);
             else
-                product(tile_product<Op, 1, 2>, tile_product<Op, 1, 1>);
+                (two ? tile_product<Op, 1, 2> : tile_product<Op, 1, 1>)(terms, term_count, v, row, sums);
+            at = row[1] + (second ? cut.height[1] : 0);
+            left[0] -= first, left[1] -= second;
         }
-        left[0] -= first > 0, left[1] -= second > 0;
-        a += (first + second) * a_stride, c += (first + second) * c_stride;
     }
 }
 #else

@@ -24,13 +24,23 @@ constexpr int MOST_ROWS = 8;
 template <class Op>
 struct Panels {
     using elem = typename Op::elem;
+    static constexpr int64_t LINE = width<typename Op::acc> * Op::PAIR;  // elements of a line's vector
     const elem* data;
     int64_t k;    // lines of a panel: K / PAIR
     int vectors;  // of columns in all
     int a_panel;  // vectors of a panel (the last may have fewer), at most MOST_VECTORS
     int count() const { return (vectors + a_panel - 1) / a_panel; }
     int vectors_of(int panel) const { return panel == count() - 1 ? vectors - panel * a_panel : a_panel; }
-    const elem* at(int panel) const { return data + panel * a_panel * k * width<typename Op::acc> * Op::PAIR; }
+    const elem* at(int panel) const { return data + panel * a_panel * k * LINE; }
+
+    // Lines of a panel that fill tiles. They come first, 16 of one vector side by side; the others stand as without tiles.
+    int64_t tiled() const { return TILED<Op> ? k / TILE_ROWS * TILE_ROWS : 0; }
+    // Where to write line i of a panel's vector v.
+    elem* line(int panel, int64_t i, int v) const {
+        elem* base = const_cast<elem*>(at(panel));
+        const int64_t wide = vectors_of(panel), tiled_lines = tiled();
+        return base + (i < tiled_lines ? v * tiled_lines + i : i * wide + v) * LINE;
+    }
 };
 
 template <class Op, int R, int V>
@@ -88,27 +98,37 @@ Tile<Op> tile_of(int rows, int vectors) {
     }
 }
 
+template <class Op>
+void multiply_rest(const Panels<Op>&, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start);
+
 // c[r][at[v] ...] += a[r] times one panel, for all rows. `step`: bytes from one k (or pair of ks) of a row of A to the next.
 // `start`: what every row's sums begin with, in the place of what stands in c. Where Op is TILED, rows of A are equally far
 // apart, and so are those of C; a row's own ks stand side by side; and `cut` is the last one that was made.
 template <class Op>
 void multiply(const Panels<Op>& b, int panel, const Cut<Op>& cut, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start = nullptr) {
     const int vectors = b.vectors_of(panel), rows = cut.rows;
-    int64_t k = b.k, skip = 0;
-    const auto* data = b.at(panel);
     if (!rows) return;
     if constexpr (TILED<Op>) {
-        const int64_t whole = k / TILE_ROWS;
-        if (whole) {
-            multiply_tiles<Op>(whole, vectors, cut, a[0], rows > 1 ? a[1] - a[0] : 0, data, c[0], rows > 1 ? c[1] - c[0] : 0, at, start);
-            k -= whole * TILE_ROWS, skip = whole * TILE_BYTES, data += whole * TILE_ROWS * vectors * width<typename Op::acc> * Op::PAIR, start = nullptr;
-            if (!k) return;
+        if (b.tiled()) {
+            const Term term{b.tiled() / TILE_ROWS, a[0], rows > 1 ? a[1] - a[0] : 0, reinterpret_cast<const char*>(b.at(panel))};
+            using acc = typename Op::acc;
+            const Sums<acc> sums{c[0], rows > 1 ? c[1] - c[0] : 0, at, start ? start : c[0], start || rows == 1 ? 0 : c[1] - c[0], at};
+            multiply_tiles<Op>(&term, 1, vectors, cut, sums);
+            start = nullptr;
         }
     }
-    const int most = tile_rows(vectors), tiles = (rows + most - 1) / most;
+    multiply_rest(b, panel, rows, a, step, c, at, start);
+}
+
+// The same for the lines that fill no tile: all of them where Op is not TILED.
+template <class Op>
+void multiply_rest(const Panels<Op>& b, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start) {
+    const int64_t tiled = b.tiled(), k = b.k - tiled;
+    if (!k) return;
+    const int vectors = b.vectors_of(panel), most = tile_rows(vectors), tiles = (rows + most - 1) / most;
     for (int t = 0, first = 0; t < tiles; t++) {
         const int here = (rows - first + tiles - t - 1) / (tiles - t);  // nearly equal tiles: a small last one would wait on itself
-        tile_of<Op>(here, vectors)(k, a + first, skip, step, data, c + first, at, start);
+        tile_of<Op>(here, vectors)(k, a + first, tiled * step, step, b.at(panel) + tiled * vectors * Panels<Op>::LINE, c + first, at, start);
         first += here;
     }
 }

@@ -61,16 +61,17 @@ struct Sequence {
         const auto panels = forward_panels<Op>(l, data, k);
         elem part[W][CHUNK];
         for (int v = 0; v < panels.vectors; v++) {
-            const int panel = v / panels.a_panel, wide = panels.vectors_of(panel), gate = v % l.gates;
-            elem* line = const_cast<elem*>(panels.at(panel)) + (v - panel * panels.a_panel) * W * PAIR;
+            const int panel = v / panels.a_panel, gate = v % l.gates;
             for (int64_t first = 0; first < k; first += CHUNK) {
                 const int64_t count = least(CHUNK, k - first), given = most(0, least(count, columns - first));
                 for (int lane = 0; lane < W; lane++) {
                     const int64_t unit = int64_t(v / l.gates) * W + lane;
                     convert_row(unit < l.hidden ? w + (gate * l.hidden + unit) * columns + first : w, part[lane], unit < l.hidden ? given : 0, count);
                 }
-                for (int64_t i = 0; i < count; i += PAIR)
-                    for (int lane = 0; lane < W; lane++) memcpy(line + ((first + i) / PAIR * wide * W + lane) * PAIR, &part[lane][i], PAIR * sizeof(elem));
+                for (int64_t i = 0; i < count; i += PAIR) {
+                    elem* line = panels.line(panel, (first + i) / PAIR, v - panel * panels.a_panel);
+                    for (int lane = 0; lane < W; lane++) memcpy(line + lane * PAIR, &part[lane][i], PAIR * sizeof(elem));
+                }
             }
         }
     }
@@ -82,12 +83,13 @@ struct Sequence {
         elem part[MOST_VECTORS * W];
         for (int panel = 0; panel < panels.count(); panel++) {
             const int64_t wide = panels.vectors_of(panel) * W, first = int64_t(panel) * panels.a_panel * W, given = least(wide, columns - first);
-            elem* base = const_cast<elem*>(panels.at(panel));
             for (int64_t i = 0; i < k; i++) {
                 const int64_t unit = i / (W * l.gates) * W + i % W, gate = i / W % l.gates;
                 convert_row(unit < l.hidden ? w + (gate * l.hidden + unit) * columns + first : w, part, unit < l.hidden ? given : 0, wide);
-                elem* line = base + i / PAIR * wide * PAIR + i % PAIR;
-                for (int64_t c = 0; c < wide; c++) line[c * PAIR] = part[c];
+                for (int v = 0; v < panels.vectors_of(panel); v++) {
+                    elem* line = panels.line(panel, i / PAIR, v) + i % PAIR;
+                    for (int lane = 0; lane < W; lane++) line[lane * PAIR] = part[v * W + lane];
+                }
             }
         }
     }
@@ -125,8 +127,7 @@ struct Sequence {
         memset(scale, 0, l.slots * l.hp * sizeof(float));
         memset(offset, 0, l.slots * l.hp * sizeof(int32_t));
         for (int v = 0; v < panels.vectors; v++) {
-            const int panel = v / panels.a_panel, wide = panels.vectors_of(panel), gate = v % l.gates;
-            int8_t* line = const_cast<int8_t*>(panels.at(panel)) + (v - panel * panels.a_panel) * W * S8::PAIR;
+            const int panel = v / panels.a_panel, gate = v % l.gates;
             for (int lane = 0; lane < W && int64_t(v / l.gates) * W + lane < l.hidden; lane++) {
                 const int64_t unit = int64_t(v / l.gates) * W + lane;
                 const acc* row = w + (gate * l.hidden + unit) * l.hidden;
@@ -139,7 +140,7 @@ struct Sequence {
                 int32_t sum = 0;
                 for (int64_t i = 0; i < l.hidden; i++) {
                     const auto q = int8_t(__builtin_rintf(float(row[i]) / step));
-                    line[(i / S8::PAIR * wide * W + lane) * S8::PAIR + i % S8::PAIR] = q;
+                    panels.line(panel, i / S8::PAIR, v - panel * panels.a_panel)[lane * S8::PAIR + i % S8::PAIR] = q;
                     sum += q;
                 }
                 const bool apart = l.slots > l.gates && gate == l.gates - 1;
@@ -515,10 +516,8 @@ struct Sequence {
                 for (int64_t i = 0; i < filled; i += PAIR) {
                     const elem* values[PAIR];
                     for (int k = 0; k < PAIR; k++) values[k] = row_of(factor.rows, factor.stride, i + k);
-                    for (int panel = 0; panel < panels.count(); panel++) {
-                        const int64_t first = int64_t(panel) * panels.a_panel * W, wide = panels.vectors_of(panel) * W;
-                        interleave(values, first, first + wide, factor.given, const_cast<elem*>(panels.at(panel)) + i / PAIR * wide * PAIR);
-                    }
+                    for (int v = 0; v < panels.vectors; v++)
+                        interleave(values, int64_t(v) * W, int64_t(v + 1) * W, factor.given, panels.line(v / MOST_VECTORS, i / PAIR, v % MOST_VECTORS));
                 }
                 for (int64_t i = 0; i < sums; i++) row[i] = factor.d_w + i * factor.columns;
                 for (int panel = 0; panel < panels.count(); panel++) {
