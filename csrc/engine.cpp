@@ -175,7 +175,7 @@ PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t i
     l.gates = cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1;
     l.slots = cell == Cell::gru ? 4 : l.gates;
     l.blocks = (hidden + l.lanes - 1) / l.lanes;
-    l.hp = l.blocks * l.lanes, l.ip = round_up(input, l.pair);
+    l.hp = l.blocks * l.lanes, l.ip = round_up(input, kernels_->whole);
     if (weights.empty()) return;
     Carver carver;
     size_t in[2], hid[2], bias[2];

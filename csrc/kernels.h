@@ -11,7 +11,7 @@ enum class Cell : int { lstm, gru, rnn_tanh, rnn_relu };
 enum class Type : int { f32, bf16, f64 };  // of what is multiplied; sums, states and cells are float (f64: double)
 
 // One layer with its packed weights. Units lie in blocks of `lanes`, the gates of a block side by side; `hp` is the hidden
-// size and `ip` the input size rounded up to whole blocks and pairs. Padding units have weights, states and gradients of 0.
+// size and `ip` the input size rounded up to whole blocks, and to whole pairs or tiles. Padding units have weights, states and gradients of 0.
 struct Layer {
     Cell cell;
     int64_t input, hidden;
@@ -65,7 +65,9 @@ struct Weights {  // one direction's parameters in torch's layout, or (of gradie
 };
 
 struct Kernels {
-    int lanes, pair;
+    int lanes;
+    int whole;  // the input's elements are filled up to a multiple of it with zeros
+    int pair;
     size_t elem, acc;
     void (*pack_forward)(const Layer&, int direction);
     void (*pack_backward)(const Layer&, int direction);

@@ -221,6 +221,31 @@ struct Sequence {
         }
     }
 
+    // A panel of a step: bias + x W_ih + h W_hh -> c[r], a block for this panel alone. x: its first row; h: all, equally far apart.
+    template <class C>
+    static void both_products(const Panels<Op>& in, const Panels<Op>& hid, int panel, const Cut<Op>& cut, const elem* x, const char* const* h, const acc* bias, acc* const* c) {
+        if constexpr (TILED<Op>) {
+            const int vectors = hid.vectors_of(panel), first = panel * hid.a_panel;
+            int to_x[MOST_VECTORS], to_h[MOST_VECTORS], start_x[MOST_VECTORS], start_h[MOST_VECTORS];
+            places<C>(0, vectors, false, to_x), places<C>(0, vectors, true, to_h);
+            places<C>(first, vectors, false, start_x), places<C>(first, vectors, true, start_h);
+            int shared = 0;
+            while (shared < vectors && to_x[shared] == to_h[shared]) shared++;  // the rest, the GRU's n, keeps its two sums apart
+            const int64_t stride = cut.rows > 1 ? c[1] - c[0] : 0;
+            const Term terms[2] = {
+                {in.tiled() / TILE_ROWS, reinterpret_cast<const char*>(x), in.k * PAIR * int64_t(sizeof(elem)), reinterpret_cast<const char*>(in.at(panel))},
+                {hid.tiled() / TILE_ROWS, h[0], cut.rows > 1 ? h[1] - h[0] : 0, reinterpret_cast<const char*>(hid.at(panel))},
+            };
+            const Sums<acc> to_both{c[0], stride, to_x, bias, 0, start_x}, to_hidden{c[0], stride, to_h, bias, 0, start_h};
+            multiply_tiles<Op>(terms, 2, shared, cut, to_both);
+            if (shared < vectors) {
+                multiply_tiles<Op>(terms, 1, vectors - shared, cut, to_both, shared);
+                multiply_tiles<Op>(terms + 1, 1, vectors - shared, cut, to_hidden, shared);
+            }
+            multiply_rest<Op>(hid, panel, cut.rows, h, PAIR * sizeof(elem), c, to_h, nullptr);
+        }
+    }
+
     // Sequences from..to of one direction, all steps. The input's product is taken for several steps at once, as many
     // rows as stay in the cache; then the steps follow one another.
     // H: the type of the recurrent product, Op or S8.
@@ -245,7 +270,13 @@ struct Sequence {
             for (int64_t i = 0; i < n * hp; i += W) store(greatest + i, broadcast(-acc(__builtin_inf()))), store(total + i, V{});
         Scratch<const char*> a(room);
         Scratch<acc*> row(room);
-        Scratch<elem> gathered(TILED<Op> && !p.ids ? room * l.ip : 1);
+        // With tiles, a step of many rows takes both products at once, and its sums go to a block that stays in the first cache level.
+        constexpr bool AT_ONCE = TILED<Op> && !EIGHT;
+        const int64_t block_size = hid.a_panel / C::GATES * C::SLOTS * W;
+        Scratch<acc> block(AT_ONCE ? n * block_size : 1);
+        Scratch<acc*> block_row(AT_ONCE ? n : 1);
+        for (int64_t r = 0; AT_ONCE && r < n; r++) block_row[r] = block + r * block_size;
+        Scratch<elem> gathered(AT_ONCE && !p.ids ? room * l.ip : 1);
         [[maybe_unused]] TilesInUse in_use;
         read_state(l, p.h0, d * p.batch + from, n, h);
         if (C::HAS_CELL) read_state(l, p.c0, d * p.batch + from, n, c);
@@ -260,8 +291,9 @@ struct Sequence {
         const bool raw = p.before && p.before_raw != p.before;
         int64_t ready = 0;  // sequences whose operand of this step stands already
         for (int64_t s = 0, end = 0; s < p.steps; s = end) {
+            const auto at_once = [&](int64_t i) { return AT_ONCE && !p.ids && live_at(i) >= TILE_ROWS; };
             int64_t count = 0;
-            for (end = s; end < p.steps && (end == s || count + live_at(end) <= room); end++) {
+            for (end = s + at_once(s); end < p.steps && (end == s || (count + live_at(end) <= room && !at_once(end) && !at_once(s))); end++) {
                 const int64_t place = p.first[step_of(end)] + from;
                 for (int64_t r = 0; r < live_at(end); r++, count++) {
                     const auto* given = p.ids ? static_cast<const elem*>(p.table[d]) + p.ids[place + r] * sums : static_cast<const elem*>(p.x) + (place + r) * l.ip;
@@ -270,7 +302,7 @@ struct Sequence {
             }
             for (int64_t r = 0; r < count; r++) {
                 if (!p.ids) {
-                    if constexpr (TILED<Op>) a[r] = static_cast<const char*>(memcpy(gathered + r * l.ip, a[r], l.ip * sizeof(elem)));
+                    if constexpr (AT_ONCE) a[r] = static_cast<const char*>(memcpy(gathered + r * l.ip, a[r], l.ip * sizeof(elem)));
                     memcpy(row[r], w.bias, sums * sizeof(acc));
                     continue;
                 }
@@ -279,7 +311,7 @@ struct Sequence {
             }
             int at[MOST_VECTORS];
             const Cut<Op> ahead(p.ids ? 0 : count);
-            for (int panel = 0; panel < (p.ids ? 0 : in.count()); panel++) {
+            for (int panel = 0; panel < (p.ids || !count ? 0 : in.count()); panel++) {
                 places<C>(panel * in.a_panel, in.vectors_of(panel), false, at);
                 multiply(in, panel, ahead, a.data, PAIR * sizeof(elem), row.data, at);
             }
@@ -300,6 +332,7 @@ struct Sequence {
                 acc* out = p.out ? static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden : nullptr;
                 operand_elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
                 const Cut<H> cut(live);
+                const bool together = at_once(i);
                 for (int panel = 0; panel < hid.count(); panel++) {
                     places<C>(panel * hid.a_panel, hid.vectors_of(panel), true, at);
                     if constexpr (EIGHT) {
@@ -308,15 +341,19 @@ struct Sequence {
                             const V scale = load(static_cast<const float*>(w.scale_8) + at[v]);
                             for (int64_t r = 0; r < live; r++) store(row[r] + at[v], fma(H::value(whole_row[r] + at[v]), scale, load(row[r] + at[v])));
                         }
-                    } else
+                    } else if (AT_ONCE && together)
+                        both_products<C>(in, hid, panel, cut, static_cast<const elem*>(p.x) + (p.first[step_of(i)] + from) * l.ip, a.data, static_cast<const acc*>(w.bias), block_row.data);
+                    else
                         multiply(hid, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
                     const int blocks = hid.vectors_of(panel) / C::GATES;
-                    for (int64_t j = int64_t(panel) * hid.a_panel / C::GATES * W, stop = j + blocks * W; j < stop; j += W) {
+                    const int64_t from_unit = int64_t(panel) * hid.a_panel / C::GATES * W;
+                    for (int64_t j = from_unit, stop = j + blocks * W; j < stop; j += W) {
                         const int lanes = int(least(W, l.hidden - j));
                         for (int64_t r = 0; r < live; r++) {
                             acc* state = h + r * hp + j;
                             acc* cell = C::HAS_CELL ? c + r * hp + j : nullptr;
-                            const V v = real(C::forward(row[r] + j * C::SLOTS, load(state), cell, keep ? keep + r * sums + j * C::SLOTS : nullptr), lanes);
+                            const acc* pre_row = together ? block_row[r] + (j - from_unit) * C::SLOTS : row[r] + j * C::SLOTS;
+                            const V v = real(C::forward(pre_row, load(state), cell, keep ? keep + r * sums + j * C::SLOTS : nullptr), lanes);
                             store(state, v);
                             if (C::HAS_CELL) store(cell, real(load(cell), lanes));
                             if (cells) store(cells + r * hp + j, load(c + r * hp + j));
@@ -598,7 +635,7 @@ struct Sequence {
 #if !defined(__AVX512VNNI__)
     static constexpr void (*pack_8)(const Layer&, int) = nullptr;
 #endif
-    static constexpr Kernels kernels = {W, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
+    static constexpr Kernels kernels = {W, TILED<Op> ? TILE_BYTES / int(sizeof(elem)) : PAIR, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
 };
 
 template <Vec<float> (*F)(Vec<float>)>
