@@ -426,6 +426,7 @@ struct Sequence {
             const int64_t wide = l.directions * l.hidden, at_out = (p.first[t] + from) * wide + d * l.hidden;
             const acc* d_out = p.d_out ? static_cast<const acc*>(p.d_out) + at_out : nullptr;
             const acc* out = C::KEEPS_GATES ? nullptr : static_cast<const acc*>(p.out) + at_out;
+            const int64_t rows_ahead = s ? p.first[step_of(s - 1)] - p.first[t] : 0, cell_rows_ahead = s > 1 ? p.first[step_of(s - 2)] - p.first[step_of(s - 1)] : 0;
             for (int64_t j = 0; j < hp; j += W) {
                 const int lanes = int(least(W, l.hidden - j));
                 V total[C::GATES] = {}, total_hidden[C::GATES] = {};
@@ -436,6 +437,9 @@ struct Sequence {
                         now = load(cells + r * hp + j);
                         earlier_cell = load((r < earlier ? cells_before : c0.data) + r * hp + j);
                     }
+                    if (keep) soon_read(keep + (r + rows_ahead) * kept + j * C::SLOTS, C::SLOTS * W * sizeof(elem));
+                    if (C::HAS_CELL && s) soon_read(cells_before + (r + cell_rows_ahead) * hp + j, W * sizeof(acc));
+                    if (d_out) soon_read(d_out + (r + rows_ahead) * wide + j, W * sizeof(acc));
                     const V h = C::SPLIT ? Op::load_elems(before + r * hp + j) : out ? load_part(out + r * wide + j, lanes) : V{};
                     store(dh + r * hp + j, C::backward(keep + (keep ? r * kept + j * C::SLOTS : 0), h, now, earlier_cell, v, C::HAS_CELL ? dc + r * hp + j : nullptr, g, gh));
                     for (int gate = 0; gate < C::GATES; gate++) {

@@ -64,6 +64,9 @@ inline void store_part(T* p, Vec<T> v, int n) {
 inline void fetch(const char* from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
 }
+inline void soon_read(const void* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i, 0, 2);
+}
 template <class T>
 inline Vec<T> broadcast(T x) {
     return x - Vec<T>{};  // x - 0 and not x + 0: -0 stays -0
