@@ -63,6 +63,14 @@ def wish() -> str:
     return found
 
 
+def check_environment() -> None:
+    """Raises TenorError if TENOR_KERNEL or TENOR_ISA name what is not there: at the start of a command, not after its data is read."""
+    if native.available():
+        native.isa()
+    if wish() == "native" and not native.available():
+        raise TenorError(f"TENOR_KERNEL=native needs the engine: {native.why_not()}. Unset TENOR_KERNEL, or set it to auto.")
+
+
 def choose(
     cell: str, hidden: int, batch: int, compute: torch.dtype, device: torch.device, *, kind: Pass = "training", masked: bool = False, projected: bool = False
 ) -> Kernel:
