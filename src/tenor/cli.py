@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from tenor.errors import TenorError, plural
-from tenor.terminal import LiveBar, Talk, counting, err, out
+from tenor.terminal import LiveBar, Talk, counting, err, out, show_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
 
@@ -218,9 +217,9 @@ def evaluate(
     auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
     out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
     labels = [str(x) for x in result["labels"]]
-    _table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
+    show_table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
     slices = [[s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in result["by_length"]]
-    _table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
+    show_table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
 
 
 @app.command(epilog='Examples: tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model')
@@ -345,12 +344,3 @@ def _pipeline(model: Path, device: Any, precision: Any) -> Any:
 
     check_environment()
     return Pipeline.rebuilt(read(model), device, precision)
-
-
-def _table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate(head):
-        table.add_column(escape(name), justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out.print(table)
