@@ -53,7 +53,7 @@ def test_a_second_file_is_compared_by_text_and_counted_in_its_own_numbers():
 
 def test_sentences_say_what_was_found_and_what_was_done():
     text = " ".join(check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, False)[1].sentences(dropped=True))
-    for part in ("neg 25.0%, pos 75.0%", "7 rows have no label", "2 texts are empty", "2 rows repeat", "1 texts occur with different"):
+    for part in ("neg 25.0%, pos 75.0%", "7 rows without a label", "2 texts without words", "2 rows repeat", "1 text with different"):
         assert part in text
     assert "4 training or validation rows have the text of a test row; they were dropped" in text
     assert "F1" not in text

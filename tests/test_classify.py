@@ -172,3 +172,20 @@ def test_8_bits_read_alone():
     assert 0 < difference < 0.01
     with pytest.raises(TenorError, match="one layer"):
         Encoder(40, ModelConfig(layers=2, hidden=32, embedding=16), torch.int8)
+
+
+@pytest.mark.parametrize("wish", ["torch", "reference"])
+def test_8_bits_are_refused_where_another_kernel_is_forced(monkeypatch, wish):
+    if not has_8_bits("lstm"):
+        pytest.skip("no 8-bit products here")
+    monkeypatch.setenv("TENOR_KERNEL", wish)
+    with pytest.raises(TenorError, match=f"int8 needs the native kernel, and TENOR_KERNEL={wish} forces another"):
+        Encoder(40, ModelConfig(layers=1, hidden=32, embedding=16), torch.int8)
+
+
+def test_8_bits_are_refused_where_the_table_is_too_large(monkeypatch):
+    if not has_8_bits("lstm"):
+        pytest.skip("no 8-bit products here")
+    monkeypatch.setattr("tenor.models.encoder.MOST_TABLE_BYTES", 1000)
+    with pytest.raises(TenorError, match="int8 looks words up in a table"):
+        Encoder(40, ModelConfig(layers=1, hidden=32, embedding=16), torch.int8).freeze()

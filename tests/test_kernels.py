@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from tenor.cells import GRU, LSTM, kernels, reference, via_torch
 from tenor.errors import TenorError
@@ -105,3 +106,11 @@ def test_torch_refuses_a_mask():
     h = torch.zeros(1, 1, 4)
     with pytest.raises(TenorError, match="take no mask"):
         via_torch.run("lstm", torch.randn(2, 3), torch.tensor([1, 1]), h, h, layer._weights(0)[0], torch.float32, h)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints_of_either_kind_give_the_gradients(reentrant):
+    layer, x = LSTM(3, 4), torch.randn(5, 2, 3, requires_grad=True)
+    (wanted,) = torch.autograd.grad(layer(x)[0].sum(), x)
+    checkpoint(layer, x, use_reentrant=reentrant)[0].sum().backward()
+    torch.testing.assert_close(x.grad, wanted, rtol=0, atol=0)

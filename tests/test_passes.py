@@ -248,3 +248,26 @@ def test_batch_sizes_that_are_none_are_refused(sizes):
 def test_numbers_of_another_type_or_shape_are_refused(arguments):
     with on("engine"), pytest.raises(TenorError):
         embed(*arguments)
+
+
+@pytest.mark.skipif(not native.available(), reason=native.why_not())
+def test_no_pass_is_differentiated_twice():
+    table, sizes = torch.randn(5, 3, requires_grad=True), torch.tensor([2, 1])
+    for out in (embed(table, torch.tensor([1, 2, 3]), sizes), max_mean(table[:3], sizes)):
+        with pytest.raises(TenorError, match="create_graph=True"):
+            torch.autograd.grad(out.sum(), table, create_graph=True)
+
+
+def test_a_forced_kernel_holds_for_the_passes_too(monkeypatch):
+    table, ids, sizes = torch.randn(5, 3, requires_grad=True), torch.tensor([1, 2, 3]), torch.tensor([2, 1])
+    for name in ("torch", "reference"):
+        monkeypatch.setenv("TENOR_KERNEL", name)
+        (gradient,) = torch.autograd.grad(max_mean(table[:3] ** 2, sizes).sum(), table, create_graph=True)
+        assert gradient.requires_grad
+        assert not type(embed(table, ids, sizes).grad_fn).__name__.startswith("_Embed")
+    monkeypatch.setenv("TENOR_KERNEL", "native")
+    with pytest.raises(TenorError, match="TENOR_KERNEL=native cannot embed or pool this"):
+        max_mean(torch.randn(3, 2, dtype=torch.float64), sizes)
+    monkeypatch.setenv("TENOR_KERNEL", "foo")
+    with pytest.raises(TenorError, match="TENOR_KERNEL must be one of"):
+        max_mean(table[:3], sizes)

@@ -1,5 +1,8 @@
 """A Stepper gives what the layer's own step gave when it was made."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -62,3 +65,28 @@ def test_bad_input_is_refused():
     ]:
         with pytest.raises(TenorError, match=match):
             stepper(given, hx)
+
+
+def test_copies_are_itself_and_pickles_are_refused():
+    for path in ("native", "torch"):
+        with forced(path):
+            stepper = Stepper(LSTM(3, 4))
+        assert copy.copy(stepper) is stepper and copy.deepcopy({"a": stepper})["a"] is stepper
+        assert repr(stepper).startswith(f"Stepper(3, 4: {path} LSTM")
+        with pytest.raises(TenorError, match="cannot be pickled"):
+            pickle.dumps(stepper)
+
+
+def test_other_layers_are_refused():
+    with pytest.raises(TenorError, match=r"A Stepper takes tenor\.cells' RNN, GRU or LSTM, not torch\.nn\.modules\.rnn\.LSTM"):
+        Stepper(torch.nn.LSTM(3, 4))
+    with pytest.raises(TenorError, match="not float16"):
+        Stepper(LSTM(3, 4).half())
+
+
+def test_what_no_kernel_has_has_no_path_and_meta_has_shapes():
+    assert LSTM(3, 4).half().path.startswith("none: On a CPU the products can be")
+    layer = LSTM(3, 4, device="meta")
+    assert layer.path.startswith("torch")
+    out, (h, c) = layer(torch.empty(5, 2, 3, device="meta"))
+    assert out.shape == (5, 2, 4) and h.shape == c.shape == (1, 2, 4)

@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from tenor.errors import TenorError
-from tenor.terminal import LiveBar, Talk, counting, err, out
+from tenor.errors import TenorError, plural
+from tenor.terminal import LiveBar, Talk, counting, err, out, show_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
 
@@ -94,9 +93,11 @@ def train(
     """Check the data, train, test once, compare with a linear baseline, write a model folder."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
+        from tenor.cells.kernels import check_environment
         from tenor.jobs.prepare import Order
         from tenor.jobs.train import train as run
         from tenor.training.presets import preset as preset_of
+    check_environment()
     changes = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
@@ -162,9 +163,11 @@ def pretrain(
     """Learn the language of texts without labels; a training with few labels then starts from there (train --from)."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
+        from tenor.cells.kernels import check_environment
         from tenor.jobs.pretrain import PretrainOrder
         from tenor.jobs.pretrain import pretrain as run
         from tenor.training.presets import PRETRAIN, changed
+    check_environment()
     settings = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "seed": seed, "device": device, "precision": precision,
@@ -214,9 +217,9 @@ def evaluate(
     auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
     out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
     labels = [str(x) for x in result["labels"]]
-    _table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
+    show_table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
     slices = [[s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in result["by_length"]]
-    _table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
+    show_table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
 
 
 @app.command(epilog='Examples: tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model')
@@ -249,7 +252,7 @@ def predict(
             print(json.dumps([{"text": t, **a} for t, a in zip(texts or [], answers, strict=True)]))
             return
         for given, answer in zip(texts or [], answers, strict=True):
-            lost = f"  ({answer['tokens_cut']:,} tokens cut)" if answer["tokens_cut"] else ""
+            lost = f"  ({plural(answer['tokens_cut'], 'token')} cut)" if answer["tokens_cut"] else "" if answer["tokens"] else "  (a text of no words)"
             out.print(f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(given[:200])}{lost}")
         return
     if source == "-":
@@ -263,11 +266,13 @@ def predict(
         print(json.dumps(result))
         return
     counts = escape(", ".join(f"{n:,} {label}" for label, n in result["labels"].items()))
-    out.print(f"{result['rows']:,} rows: {counts}. Read from column {escape(result['column'])}; added {', '.join(result['added'])}.")
+    out.print(f"{plural(result['rows'], 'row')}: {counts}. Read from column {escape(result['column'])}; added {', '.join(result['added'])}.")
     if result["texts_cut"]:
-        out.print(f"{result['texts_cut']:,} texts were cut, by {result['tokens_cut']:,} tokens.")
+        out.print(f"{plural(result['texts_cut'], 'text')} cut, by {plural(result['tokens_cut'], 'token')}.")
+    if result["empty"]:
+        out.print(f"{plural(result['empty'], 'text')} without words, answered with what holds for a text of no words.")
     if result["bad"]:
-        out.print(f"{result['bad_lines']:,} broken lines were left out: {escape('; '.join(result['bad'][:3]))}.")
+        out.print(f"{plural(result['bad_lines'], 'broken line')} left out: {escape('; '.join(result['bad'][:3]))}.")
     out.print(f"Written to {escape(str(target))}")
 
 
@@ -333,16 +338,9 @@ def data(
 
 
 def _pipeline(model: Path, device: Any, precision: Any) -> Any:
+    from tenor.cells.kernels import check_environment
     from tenor.pipeline import Pipeline
     from tenor.store import read
 
+    check_environment()
     return Pipeline.rebuilt(read(model), device, precision)
-
-
-def _table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate(head):
-        table.add_column(escape(name), justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    out.print(table)

@@ -8,6 +8,11 @@ class TenorError(ValueError):
     """A mistake that the user can mend. The command line prints it and exits with 2."""
 
 
+def plural(count: int, noun: str) -> str:
+    """1 row, 2,000 rows"""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence: `; did you mean 'x'?` for the known name nearest to `name`, else a full stop."""
     by_folded = {k.casefold(): k for k in known}

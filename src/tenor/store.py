@@ -102,7 +102,8 @@ def read(folder: Path) -> Stored:
     """
     if not folder.is_dir() or not (folder / "config.json").is_file():
         what = "is no model folder (it has no config.json)" if folder.exists() else "does not exist"
-        raise TenorError(f"{folder} {what}. Make one with: tenor train SOURCE --out {folder}")
+        way = "Name a model folder; tenor train SOURCE --out FOLDER writes one." if folder.exists() else f"Make one with: tenor train SOURCE --out {folder}"
+        raise TenorError(f"{folder} {what}. {way}")
     config = _read_json(folder / "config.json")
     version = config.get("format")
     if not isinstance(version, int):

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
 
 from tenor.training.events import Events, State
 
@@ -105,3 +106,12 @@ def counting(what: str) -> Iterator[Callable[[int], None]]:
     with Progress(SpinnerColumn(), TextColumn(f"{{task.completed:,}} {what}"), console=err, transient=True) as bar:
         task = bar.add_task("")
         yield lambda done: bar.update(task, completed=done)
+
+
+def show_table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(escape(name), justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    out.print(table)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tenor.cells.kernels import short
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 
 _FORMATS = (torch.float32, torch.bfloat16, torch.float64, torch.float16)  # float16 on a GPU only
 
@@ -51,7 +51,7 @@ def check_settings(layer: Settings) -> None:
 
 def check_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> Tensor:
     """[B] int64 on the CPU. Raises TenorError unless there are B whole numbers from 0 to T."""
-    rule = f"lengths must be {batch} whole numbers from 0 to {steps}, one for each row"
+    rule = f"lengths must be {plural(batch, 'whole number')} from 0 to {steps}, one for each row"
     try:
         found = torch.as_tensor(lengths, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from tenor.cells import native
 from tenor.cells.kernels import choose
 from tenor.config import Device, ModelConfig, ReadingPrecision
 from tenor.errors import TenorError
+
+MULTIPLY_BFLOAT16 = ("amx", "avx512_bf16")  # instruction sets of the engine; the others convert
 
 
 def choose_device(wish: Device) -> torch.device:
@@ -19,8 +22,8 @@ def choose_device(wish: Device) -> torch.device:
 def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfig) -> torch.dtype:
     """The format of the recurrent layers' products.
 
-    auto takes bfloat16 where it was measured faster: on CPUs with AVX512-BF16, by the native kernels at every size
-    (benchmarks/results/kernels.json), and by torch's where these have more to multiply than to convert (torch 2.13, 2 cores,
+    auto takes bfloat16 where it was measured faster: by the native kernels at every size, if the instruction set in use (TENOR_ISA's
+    too) multiplies it (benchmarks/results/kernels.json); by torch's, if the CPU does and they have more to multiply than to convert (torch 2.13, 2 cores,
     forward and backward, thousand tokens a second, float32 -> bfloat16: LSTM 64: 273 -> 382; GRU 64: 100 -> 75, 128: 73 -> 78;
     RNN 64: 188 -> 138, 128: 164 -> 167).
     """
@@ -29,10 +32,8 @@ def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfi
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     cell = "rnn_tanh" if model.cell == "rnn" else model.cell
-    faster = model.cell == "lstm" or model.hidden >= 128 or choose(cell, model.hidden, 32, torch.bfloat16, device).name == "native"
-    return torch.bfloat16 if faster and _has_bfloat16() else torch.float32
-
-
-def _has_bfloat16() -> bool:
-    """True if the CPU multiplies bfloat16 by itself, and does not emulate it."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    if choose(cell, model.hidden, 32, torch.bfloat16, device).name == "native":
+        faster = native.isa() in MULTIPLY_BFLOAT16
+    else:
+        faster = bool(torch.cpu._is_avx512_bf16_supported()) and (model.cell == "lstm" or model.hidden >= 128)
+    return torch.bfloat16 if faster else torch.float32

@@ -51,6 +51,26 @@ Few rows of many units: torch gives both threads to one direction, whose weights
 """
 
 
+def wish() -> str:
+    """TENOR_KERNEL's value, one of WISHES. torch and reference keep the engine out of all that a model does: layers, Stepper, embedding, pooling, Reader.
+
+    Raises:
+        TenorError: an unknown value.
+    """
+    found = os.environ.get("TENOR_KERNEL") or "auto"
+    if found not in WISHES:
+        raise TenorError(f"TENOR_KERNEL must be one of {', '.join(WISHES)}, not {found!r}{nearest(found, WISHES)}")
+    return found
+
+
+def check_environment() -> None:
+    """Raises TenorError if TENOR_KERNEL or TENOR_ISA name what is not there: at the start of a command, not after its data is read."""
+    if native.available():
+        native.isa()
+    if wish() == "native" and not native.available():
+        raise TenorError(f"TENOR_KERNEL=native needs the engine: {native.why_not()}. Unset TENOR_KERNEL, or set it to auto.")
+
+
 def choose(
     cell: str, hidden: int, batch: int, compute: torch.dtype, device: torch.device, *, kind: Pass = "training", masked: bool = False, projected: bool = False
 ) -> Kernel:
@@ -68,18 +88,17 @@ def choose(
     Raises:
         TenorError: TENOR_KERNEL has an unknown value, or forces a kernel that cannot run this; no kernel has the format.
     """
-    wish = os.environ.get("TENOR_KERNEL") or "auto"
-    if wish not in WISHES:
-        raise TenorError(f"TENOR_KERNEL must be one of {', '.join(WISHES)}, not {wish!r}{nearest(wish, WISHES)}")
-    if device.type == "cpu" and compute not in (torch.float32, torch.bfloat16, torch.float64):
-        raise TenorError(f"On a CPU the products can be float32, bfloat16 or float64, not {short(compute)}. Set compute to one of these, or move the layer to a GPU.")
+    wished = wish()
+    missing = lacks_format(compute, device)
+    if missing:
+        raise TenorError(missing)
     torch_lacks = "torch's kernels have no recurrent dropout" if masked else ""
     native_lacks = _native_lacks(device, projected)
-    if wish != "auto":
-        lacks = {"torch": torch_lacks, "native": native_lacks}.get(wish, "")
+    if wished != "auto":
+        lacks = {"torch": torch_lacks, "native": native_lacks}.get(wished, "")
         if lacks:
-            raise TenorError(f"TENOR_KERNEL={wish} cannot run this {LABELS[cell]}: {lacks}. Unset TENOR_KERNEL, or set it to auto.")
-        return _kernel(wish, cell, compute, device, projected, f"TENOR_KERNEL={wish} asks for it")
+            raise TenorError(f"TENOR_KERNEL={wished} cannot run this {LABELS[cell]}: {lacks}. Unset TENOR_KERNEL, or set it to auto.")
+        return _kernel(wished, cell, compute, device, projected, f"TENOR_KERNEL={wished} asks for it")
     if native_lacks:
         if torch_lacks:
             return _kernel("reference", cell, compute, device, projected, f"{torch_lacks}, and {native_lacks}")
@@ -88,6 +107,13 @@ def choose(
     if slower and not torch_lacks:
         return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {hidden} units and {batch} rows, {kind}")
     return _kernel("native", cell, compute, device, projected, "the engine is built, and no measurement has torch's faster here")
+
+
+def lacks_format(compute: torch.dtype, device: torch.device) -> str:
+    """Why no kernel has the format there; empty if one has."""
+    if device.type != "cpu" or compute in (torch.float32, torch.bfloat16, torch.float64):
+        return ""
+    return f"On a CPU the products can be float32, bfloat16 or float64, not {short(compute)}. Set compute to one of these, or move the layer to a GPU."
 
 
 def describe() -> dict[str, object]:
@@ -111,7 +137,7 @@ def _kernel(name: str, cell: str, compute: torch.dtype, device: torch.device, pr
 def _native_lacks(device: torch.device, projected: bool) -> str:
     """Why the native kernel cannot run this; empty if it can."""
     if device.type != "cpu":
-        return "the device is a GPU, and the native kernel is for CPUs"
+        return f"the device is {'a GPU' if device.type == 'cuda' else device.type}, and the native kernel is for CPUs"
     if projected:
         return "the native kernel has no proj_size"
     return "" if native.available() else f"the native kernel is not there ({native.why_not()})"

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells import via_torch
 from tenor.cells.checks import check_hx, check_like, check_settings, check_state
-from tenor.cells.kernels import Kernel, Pass, choose
+from tenor.cells.kernels import Kernel, Pass, choose, lacks_format
 from tenor.cells.places import places_of
 from tenor.cells.reference import Weights
 from tenor.cells.rows import Rows, to_rows
@@ -105,13 +105,16 @@ class _Recurrent(nn.Module):
 
     @property
     def path(self) -> str:
-        """Which kernel runs a batch of 32 rows, and why: in training, or, where gradients are off, in reading."""
+        """Which kernel runs a batch of 32 rows, and why: in training, or, where gradients are off (torch.no_grad), in reading, whatever
+        train() or eval() say. Other batches may take another one: path_for. "none" where no kernel has the format."""
         return self.path_for(32)
 
     def path_for(self, batch: int, kind: Pass | None = None) -> str:
         """Which kernel runs a batch of that many rows, and why; kind None: as `path`. Raises TenorError if TENOR_KERNEL asks for one that cannot run."""
         device = self.weight_hh_l0.device
-        return self._kernel(batch, self._format(device), device, kind).why
+        compute = self._format(device)
+        missing = lacks_format(compute, device)
+        return f"none: {missing}" if missing else self._kernel(batch, compute, device, kind).why
 
     def forward(self, input: Tensor | PackedSequence, hx: Hidden | None = None, lengths: Tensor | Sequence[int] | None = None) -> tuple[Tensor | PackedSequence, Hidden]:
         """Run all steps of all rows.
@@ -130,7 +133,7 @@ class _Recurrent(nn.Module):
         """
         rows = to_rows(input, lengths, self.batch_first, self.input_size)
         device = rows.data.device
-        compute, cast = self._format(device), torch.is_autocast_enabled(device.type)
+        compute, cast = self._format(device), _casts(device)
         check_like("The input", rows.data, self.weight_ih_l0.dtype, self.weight_ih_l0.device, cast)
         h0, c0 = self._first_states(hx, rows, cast)
         still: AbstractContextManager[object] = torch.autocast(device.type, enabled=False) if cast else nullcontext()
@@ -171,7 +174,7 @@ class _Recurrent(nn.Module):
     def _format(self, device: torch.device) -> torch.dtype:
         if self.compute is not None:
             return self.compute
-        return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else self.weight_hh_l0.dtype
+        return torch.get_autocast_dtype(device.type) if _casts(device) else self.weight_hh_l0.dtype
 
     def _kernel(self, batch: int, compute: torch.dtype, device: torch.device, kind: Pass | None = None) -> Kernel:
         kind = kind or ("training" if torch.is_grad_enabled() else "reading")
@@ -225,6 +228,11 @@ class _Recurrent(nn.Module):
             check_like(name, state, rows.data.dtype, rows.data.device, cast)
             states.append(rows.sorted(state))
         return states[0], states[1] if two else None
+
+
+def _casts(device: torch.device) -> bool:
+    """Whether torch.autocast is on; devices without numbers (meta) have none."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 class RNN(_Recurrent):

@@ -5,6 +5,7 @@ Everything that the engine is told by address is checked here: shape, type, devi
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from tenor.errors import TenorError
 
@@ -189,6 +189,25 @@ class Frozen:
         return tuple(t.to(x.dtype) for t in after)
 
 
+def first_derivative(instead: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a backward that cannot be differentiated: where its own derivative is asked for, an error that ends in what to do instead.
+
+    A backward runs with gradients on under create_graph=True alone. torch's once_differentiable sees only the cases in which the
+    incoming gradient needs one; in the others the second derivative would lack a part, without a word.
+    """
+
+    def guard(backward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(backward)
+        def guarded(ctx: Any, *gradients: Tensor | None) -> Any:
+            if torch.is_grad_enabled():
+                raise TenorError(f"Tenor's own backward passes have no derivative, which create_graph=True asks for. {instead}, or leave create_graph out.")
+            return backward(ctx, *gradients)
+
+        return guarded
+
+    return guard
+
+
 def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
@@ -235,7 +254,7 @@ class _Native(torch.autograd.Function):
         return out, h_n, c_n
 
     @staticmethod
-    @once_differentiable
+    @first_derivative("Set TENOR_KERNEL=torch")
     def backward(ctx: Any, d_out: Tensor | None, d_h: Tensor | None, d_c: Tensor | None) -> tuple[Tensor | None, ...]:
         plan = ctx.plan
         x, h0, c0, mask, out, kept, *weights = saved(ctx)

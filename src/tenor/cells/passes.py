@@ -1,6 +1,6 @@
 """What stands around a recurrence in a text model, each in one pass over packed rows: the embedding with its dropouts, and pooling.
 
-In C++ where the engine is (csrc/rows.cpp), else in torch; both give the same.
+In C++ (csrc/rows.cpp) where the engine is and TENOR_KERNEL is neither torch nor reference, else in torch; both give the same.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tenor.cells import native
+from tenor.cells import kernels, native
 from tenor.cells.native import address, check_sizes, packed_at
 from tenor.cells.places import places_of
 from tenor.errors import TenorError
@@ -71,8 +70,13 @@ def max_mean(x: Tensor, batch_sizes: Tensor) -> Tensor:
 
 
 def _in_engine(*tensors: Tensor | None) -> bool:
+    """Raises TenorError if TENOR_KERNEL=native asks for the engine where it cannot be."""
+    wish = kernels.wish()
     there = [t for t in tensors if t is not None]
-    return native.available() and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in there)
+    fits = all(t.device.type == "cpu" and t.dtype == torch.float32 for t in there)
+    if wish == "native" and not (fits and native.available()):
+        raise TenorError(f"TENOR_KERNEL=native cannot embed or pool this: {native.why_not() or 'the engine does it in float32 on the CPU'}. Unset TENOR_KERNEL, or set it to auto.")
+    return wish in ("auto", "native") and fits and native.available()
 
 
 class _Embed(torch.autograd.Function):
@@ -87,7 +91,7 @@ class _Embed(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @native.first_derivative("Set TENOR_KERNEL=torch")
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         ids, batch_sizes, scale, mask = native.saved(ctx)
         d_out, width = d_out.contiguous(), ctx.shape[1]
@@ -111,7 +115,7 @@ class _MaxMean(torch.autograd.Function):
         return torch.cat((most, mean), 1)
 
     @staticmethod
-    @once_differentiable
+    @native.first_derivative("Set TENOR_KERNEL=torch")
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, None]:
         batch_sizes, at = native.saved(ctx)
         width = at.shape[1]

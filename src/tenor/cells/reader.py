@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tenor.cells import native
+from tenor.cells import kernels, native
 from tenor.cells.reference import Weights
 from tenor.errors import TenorError
 
@@ -29,12 +29,14 @@ class Reader:
             a column) and the states of the recurrent product in 8 bits and all else as bfloat16 does, on CPUs with AVX512-BF16 and VNNI.
 
     Raises:
-        TenorError: the engine is not built, an unknown cell or format, or weights that do not fit.
+        TenorError: the engine is not built, TENOR_KERNEL forces another kernel, an unknown cell or format, or weights that do not fit.
     """
 
     def __init__(self, cell: str, embedding: Tensor, weights: Sequence[Weights], compute: torch.dtype) -> None:
         if not native.available():
             raise TenorError(f"A Reader needs the engine: {native.why_not()}.")
+        if kernels.wish() not in ("auto", "native"):
+            raise TenorError(f"A Reader is the engine's, and TENOR_KERNEL={kernels.wish()} forces another kernel. Unset TENOR_KERNEL, or set it to auto.")
         if cell not in CELLS or compute not in (torch.float32, torch.bfloat16, torch.int8) or len(weights) not in (1, 2) or embedding.dim() != 2:
             raise TenorError(
                 f"A Reader takes {', '.join(CELLS)} in float32, bfloat16 or int8, an embedding [V, E] and 1 or 2 directions; "

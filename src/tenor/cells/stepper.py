@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -25,13 +26,19 @@ class Stepper:
         layer: RNN, GRU or LSTM of one direction.
 
     Raises:
-        TenorError: the layer is bidirectional, or as `layer.path`.
+        TenorError: another kind of layer, a bidirectional one, or as `layer.path`.
+
+    It never changes, so copy and deepcopy give itself. It cannot be pickled: its weights are in the order of one CPU.
     """
 
     def __init__(self, layer: RNN | GRU | LSTM) -> None:
+        if not isinstance(layer, RNN | GRU | LSTM):
+            raise TenorError(f"A Stepper takes tenor.cells' RNN, GRU or LSTM, not {type(layer).__module__}.{type(layer).__qualname__}. Build one of these; it loads torch.nn's state dict.")
         if layer.bidirectional:
             raise TenorError("A Stepper needs a layer of one direction: the second one begins at a row's last token. Build it with bidirectional=False.")
         self.path = layer.path_for(1, "stepping")
+        if self.path.startswith("none"):
+            raise TenorError(f"No kernel steps this layer: {self.path.removeprefix('none: ')}")
         self._input, self._hidden, self._two = layer.input_size, layer.hidden_size, layer.cell == "lstm"
         self._like = layer.weight_ih_l0.detach()[:0]
         self._copy: RNN | GRU | LSTM | None = None
@@ -41,6 +48,18 @@ class Stepper:
             self._layers = [native.Frozen(layer.cell, weights, compute) for weights in layer.all_weights]
         else:
             self._copy = copy.deepcopy(layer).eval().requires_grad_(False)
+
+    def __repr__(self) -> str:
+        return f"Stepper({self._input}, {self._hidden}: {self.path})"
+
+    def __copy__(self) -> Stepper:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Stepper:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TenorError("A Stepper cannot be pickled: its weights are in the order of this CPU. Save the layer's state_dict, and make a Stepper of the layer where it runs.")
 
     @torch.inference_mode()
     def __call__(self, x: Tensor, hx: States | None = None) -> tuple[Tensor, States]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tenor.data.sources import Row
 from tenor.data.splits import Split
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Findings:
         if max(self.balance.values()) > 0.8:
             out.append("One label holds more than 80 % of them: read F1 and AUC, not the accuracy alone.")
         if self.unlabelled:
-            out.append(f"{self.unlabelled:,} rows have no label and are kept apart.")
+            out.append(f"{plural(self.unlabelled, 'row')} without a label; kept apart.")
         if self.empty:
-            out.append(f"{self.empty:,} texts are empty; they are kept, and answered with what holds for a text of no words.")
+            out.append(f"{plural(self.empty, 'text')} without words; kept, and answered with what holds for a text of no words.")
         if self.duplicates:
             out.append(f"{self.duplicates:,} rows repeat a text of the same part (training, validation or test).")
         if self.contradictory:
-            out.append(f"{self.contradictory:,} texts occur with different labels ({self.example}): nobody can get all of these right.")
+            out.append(f"{plural(self.contradictory, 'text')} with different labels ({self.example}): nobody can get all of these right.")
         if self.overlap:
             done = "they were dropped" if dropped else "they were kept, as you asked: the test result is too good"
             out.append(f"{self.overlap:,} training or validation rows have the text of a test row; {done}.")

@@ -98,11 +98,11 @@ def same_spelling(labels: Sequence[str]) -> list[str]:
     return [best[x.casefold()] for x in labels]
 
 
-def match_labels(labels: Sequence[str], known: Sequence[object], source: str) -> list[int]:
-    """Index of each label among a model's labels; pos, positive and 1 (neg, negative and 0) count as the same.
+def match_labels(labels: Sequence[str], known: Sequence[object], source: str, owner: str = "The model knows") -> list[int]:
+    """Index of each label among those of `owner`; pos, positive and 1 (neg, negative and 0) count as the same.
 
     Raises:
-        TenorError: a label that the model does not know.
+        TenorError: a label that is not among them.
     """
     index = {str(k).casefold(): i for i, k in enumerate(known)} | {str(k): i for i, k in enumerate(known)}
     if len(known) == 2 and {sentiment_of(k) for k in known} == {0, 1}:
@@ -113,7 +113,7 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str) ->
     if unknown:
         first = sorted(unknown)[0]
         raise TenorError(
-            f"The model knows the labels {', '.join(map(str, known))}; {source} has {first!r}"
+            f"{owner} the labels {', '.join(map(str, known))}; {source} has {first!r}"
             f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}{nearest(first, map(str, known))} Choose the right column with --label."
         )
     return [index[x] if x in index else index[x.casefold()] for x in labels]

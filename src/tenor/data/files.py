@@ -55,7 +55,7 @@ def check_exists(path: Path) -> None:
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise TenorError(f"No such file or folder: {path}{nearest(path.name, beside)}")
     if path.is_file() and path.stat().st_size == 0:
-        raise TenorError(f"The file is empty: {path}. It needs at least a text and a label a row.")
+        raise TenorError(f"The file is empty: {path}. It needs at least one row: a text, and for training and evaluation a label.")
 
 
 def plain_entry(path: Path) -> Entry:

@@ -97,7 +97,7 @@ def _open_csv(entry: Entry, kind: str, skip_bad: bool, wanted: tuple[str, ...], 
         delimiter = "\t" if kind == "tsv" else _delimiter(lines)
         first = next(_csv_rows(lines, delimiter, entry.name, None), None)
     if first is None:
-        raise TenorError(f"The file is empty: {entry.name}. It needs at least a text and a label a row.")
+        raise TenorError(f"The file is empty: {entry.name}. It needs at least one row: a text, and for training and evaluation a label.")
     cells = first[1]
     header = bool(set(cells) & set(wanted)) or is_header is None or is_header(cells)
     columns = [c.strip() for c in cells] if header else [str(i + 1) for i in range(len(cells))]
@@ -226,7 +226,7 @@ def _open_jsonl(entry: Entry, skip_bad: bool) -> Table:
         columns |= dict.fromkeys(record.values)
     start.close()  # type: ignore[attr-defined]
     if not columns:
-        raise TenorError(f"The file is empty: {entry.name}. It needs at least a text and a label a row.")
+        raise TenorError(f"The file is empty: {entry.name}. It needs at least one row: a text, and for training and evaluation a label.")
     return Table(entry.name, "jsonl", list(columns), True, None, records)
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tenor.data.files import decode
+from tenor.data.files import check_exists, decode
 from tenor.data.sources import table_of, text_column
 from tenor.data.tables import Record, Report, Table
 from tenor.data.text import clean
@@ -64,24 +64,27 @@ def predict_file(
     A column that has such a name already is kept, and the new one is called predicted_NAME (predicted_predicted_NAME ...).
 
     Returns:
-        rows, counts of each label, tokens_cut, texts_cut, broken lines left out, the column read, columns added.
+        rows, counts of each label, empty (texts of no words), tokens_cut, texts_cut, broken lines left out, the column read, columns added.
 
     Raises:
         TenorError: anything wrong with either file.
     """
+    check_exists(source)
     kind = _OUTPUTS.get(out.suffix.lower())
     if kind is None:
         raise TenorError(f"The output's name says its format: {', '.join(_OUTPUTS)}; got {out.name!r}.")
     if out.exists() and source.exists() and out.samefile(source):
         raise TenorError(f"Input and output must be two files; both are {source}. Choose another -o.")
-    if out.exists() and (out.is_dir() or not overwrite):
-        raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another -o, or add --overwrite (never for a folder).")
+    if out.is_dir():
+        raise TenorError(f"{out} is a folder, and the output is a file. Choose another -o.")
+    if out.exists() and not overwrite:
+        raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another -o, or add --overwrite.")
     table = table_of(source, skip_bad, (text,) if text else ())
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = list(islice(start, 200))
     column = text_column(table, text, [r.values for r in sample])
     added = {_free(name, table.columns): kind for name, kind in ADDED.items()}
-    report, totals = Report(), {"rows": 0, "tokens_cut": 0, "texts_cut": 0}
+    report, totals = Report(), {"rows": 0, "empty": 0, "tokens_cut": 0, "texts_cut": 0}
     counts = {str(label): 0 for label in pipeline.labels}
     room: Path | None = None
     try:
@@ -95,6 +98,7 @@ def predict_file(
                     _check_columns(record, table, added, kind)
                     record.values.update(zip(added, (str(answer["label"]), answer["probability"], answer["tokens_cut"]), strict=True))
                     counts[str(answer["label"])] += 1
+                    totals["empty"] += not answer["tokens"]
                     totals["tokens_cut"] += answer["tokens_cut"]
                     totals["texts_cut"] += answer["tokens_cut"] > 0
                 writer.write(block)

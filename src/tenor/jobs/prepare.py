@@ -68,7 +68,7 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     test_rows = second.rows if second else source.rows
     if second and not test_rows:
         raise TenorError(f"No row of {second.name} has a label; a test file needs them. Choose the column with --label.")
-    test_targets = np.array(match_labels([r.label for r in second.rows], names, second.name), np.int64) if second else targets
+    test_targets = np.array(match_labels([r.label for r in second.rows], names, second.name, "The training rows have"), np.int64) if second else targets
     parts = [r.part for r in source.rows]
     wish = order.preset(None)
     split = split_rows(targets.tolist(), parts, wish.split, wish.train.seed, len(test_rows) if second else None)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tenor.cells import kernels
 from tenor.cells.layers import GRU, LSTM, RNN, Hidden
 from tenor.cells.passes import embed, max_mean
 from tenor.cells.reader import Reader, has_8_bits
@@ -42,7 +43,7 @@ class Encoder(nn.Module):
         dtype: of the recurrent layers' products; torch.int8 for reading alone (what is differentiated is in bfloat16).
 
     Raises:
-        TenorError: 8 bits where there are none: several layers, no engine, or a CPU without AVX512-BF16 and VNNI.
+        TenorError: 8 bits where there are none: several layers, no engine, a CPU without AVX512-BF16 and VNNI, or TENOR_KERNEL forces a kernel without them.
     """
 
     def __init__(self, vocab: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
@@ -52,6 +53,8 @@ class Encoder(nn.Module):
         self._reader: tuple[list[_Taken], Reader] | None = None
         if dtype == torch.int8 and not (config.layers == 1 and has_8_bits("rnn_tanh" if config.cell == "rnn" else config.cell)):
             raise TenorError("Precision int8 needs a model of one layer, the C++ engine and a CPU with AVX512-BF16 and VNNI. Use bfloat16 or float32.")
+        if dtype == torch.int8 and kernels.wish() not in ("auto", "native"):
+            raise TenorError(f"Precision int8 needs the native kernel, and TENOR_KERNEL={kernels.wish()} forces another. Unset TENOR_KERNEL, or use bfloat16 or float32.")
         dtype = torch.bfloat16 if dtype == torch.int8 else dtype
         self.embedding = nn.Embedding(vocab, config.embedding)
         between = config.dropout if config.layers > 1 else 0.0
@@ -99,6 +102,9 @@ class Encoder(nn.Module):
 
         The weights are then as good as copied. Another tensor in the place of one, or an operation of torch on it, ends it; what goes
         round torch's count of changes (`.data`, fused optimisers) is not noticed: call train() first.
+
+        Raises:
+            TenorError: int8 was asked for and cannot be had: a table too large, another device, weights that are not finite.
         """
         if self._reader_now() is not None:
             return self
@@ -106,7 +112,10 @@ class Encoder(nn.Module):
         layer, table = self.recurrent, self.embedding.weight
         sums = layer.directions * (4 if layer.cell == "gru" else len(layer.weight_hh_l0) // layer.hidden_size) * -(-layer.hidden_size // 16) * 16
         fits = len(table) * sums * (4 if self.reading == torch.float32 else 2) <= MOST_TABLE_BYTES
-        if self.config.layers == 1 and fits and layer.path.startswith("native"):
+        eight = self.reading == torch.int8  # asked for: had, or refused
+        if eight and not fits:
+            raise TenorError(f"Precision int8 looks words up in a table, which for this model takes more than {MOST_TABLE_BYTES >> 20} MB. Use bfloat16 or float32.")
+        if eight or (self.config.layers == 1 and fits and layer.path.startswith("native")):
             weights: list[Weights] = [(w_ih, w_hh, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layer.all_weights]
             self._reader = (self._taken(), Reader(layer.cell, table, weights, self.reading))
         return self

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from tenor.cells.native import first_derivative
 
 # Rows whose scores are made together: 512 rows of 1,500 candidates are 3 MB, which stay in the caches until their gradients are made.
 CHUNK = 512
@@ -75,7 +76,7 @@ class _SampledSoftmax(torch.autograd.Function):
         return total / max(1, len(x)), right
 
     @staticmethod
-    @once_differentiable
+    @first_derivative("Take torch.nn.functional.cross_entropy over the whole vocabulary")
     def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         d_x, d_candidates, d_own = ctx.saved_tensors
         return d_x * d_loss, d_candidates * d_loss, d_own * d_loss, None, None, None, None
