@@ -118,7 +118,7 @@ class Pool {
     }
 
   private:
-    static constexpr size_t ALIGN = 64, SLACK = 4096, MOST = size_t(512) << 20, COUNT = 64;
+    static constexpr size_t ALIGN = 64, SLACK = 4096, MOST = size_t(512) << 20, COUNT = 256;
     static size_t size(const void* block) { return *reinterpret_cast<const size_t*>(static_cast<const char*>(block) - ALIGN); }
     std::mutex mutex_;
     std::vector<void*> free_;  // oldest first
