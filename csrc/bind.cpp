@@ -43,6 +43,14 @@ T* array(Address address) {
 using PackedAt = std::tuple<Address, int64_t, int64_t, int64_t>;
 Packed packed_at(const PackedAt& at) { return {array<int64_t>(std::get<0>(at)), std::get<1>(at), std::get<2>(at), std::get<3>(at)}; }
 
+nb::ndarray<nb::pytorch> from_pool(nb::dlpack::dtype type, const std::vector<size_t>& shape) {
+    size_t bytes = type.bits / 8;
+    for (size_t size : shape) bytes *= size;
+    auto* block = new Block(bytes);
+    const nb::capsule owner(block, [](void* p) noexcept { delete static_cast<Block*>(p); });
+    return nb::ndarray<nb::pytorch>(block->data(), shape.size(), shape.data(), owner, nullptr, type);
+}
+
 }  // namespace
 
 NB_MODULE(_engine, m) {
@@ -75,10 +83,9 @@ NB_MODULE(_engine, m) {
     nb::enum_<Cell>(m, "Cell").value("lstm", Cell::lstm).value("gru", Cell::gru).value("rnn_tanh", Cell::rnn_tanh).value("rnn_relu", Cell::rnn_relu);
     nb::enum_<Type>(m, "Type").value("float32", Type::f32).value("bfloat16", Type::bf16).value("float64", Type::f64);
 
-    m.def("block", [](size_t bytes) {
-        auto* block = new Block(bytes);
-        return nb::ndarray<nb::pytorch, uint8_t, nb::ndim<1>>(block->data(), {bytes}, nb::capsule(block, [](void* p) noexcept { delete static_cast<Block*>(p); }));
-    }, "A tensor of so many bytes, its memory from the engine's pool.");
+    m.def("block", [](size_t bytes) { return from_pool(nb::dtype<uint8_t>(), {bytes}); }, "A tensor of so many bytes, its memory from the engine's pool.");
+    m.def("floats", [](const std::vector<size_t>& shape) { return from_pool(nb::dtype<float>(), shape); }, "The same of float32.");
+    m.def("doubles", [](const std::vector<size_t>& shape) { return from_pool(nb::dtype<double>(), shape); }, "The same of float64.");
 
     nb::class_<PackedLayer>(m, "Layer")
         .def("__init__",

@@ -16,6 +16,10 @@
 
 #include "parallel.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace tenor {
 
 namespace portable {
@@ -96,8 +100,12 @@ class Pool {
             }
         }
         const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-        void* block = std::aligned_alloc(ALIGN, rounded + ALIGN);
+        void* block = std::aligned_alloc(rounded < LARGE ? ALIGN : LARGE / 2, rounded + ALIGN);
         if (!block) throw std::bad_alloc();
+#if defined(__linux__)
+        // A step writes a little to each of many rows, so pages of 4 KB are many: GRU and RNN in bfloat16 gained 5 to 10 %, others nothing that could be seen.
+        if (rounded >= LARGE) madvise(block, rounded + ALIGN, MADV_HUGEPAGE);  // an advice: it may be refused
+#endif
         *static_cast<size_t*>(block) = rounded;
         return static_cast<char*>(block) + ALIGN;
     }
@@ -118,7 +126,7 @@ class Pool {
     }
 
   private:
-    static constexpr size_t ALIGN = 64, SLACK = 4096, MOST = size_t(512) << 20, COUNT = 256;
+    static constexpr size_t ALIGN = 64, SLACK = 4096, LARGE = size_t(4) << 20, MOST = size_t(512) << 20, COUNT = 256;
     static size_t size(const void* block) { return *reinterpret_cast<const size_t*>(static_cast<const char*>(block) - ALIGN); }
     std::mutex mutex_;
     std::vector<void*> free_;  // oldest first

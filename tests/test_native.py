@@ -104,6 +104,14 @@ def test_bfloat16_rounds_as_the_specification_does(cell, data):
             del os.environ["TENOR_ISA"]
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+def test_bfloat16_over_more_rows_than_are_multiplied_together(cell, isa):
+    """Weight gradients take 512 rows at a time, steps of 16 sequences and more both products at once, others those of several steps."""
+    case = Case(cell, [60] * 17 + [33] * 20 + [3] * 9, 70, 50, 2, dtype=torch.bfloat16, seed=5)
+    for i, (a, b) in enumerate(zip(case.results(), case.results(reference.run), strict=True)):
+        assert float((a - b).norm()) < 0.04 * float(b.norm()), f"{isa}, result {i}"
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_equal_finite_differences(cell, isa):
     case = Case(cell, [3, 2, 1, 0], 2, 5, 2, masked=True, dtype=torch.float64, seed=4)

@@ -6,7 +6,6 @@ Everything that the engine is told by address is checked here: shape, type, devi
 from __future__ import annotations
 
 import functools
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -213,9 +212,9 @@ def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def room(dtype: torch.dtype, *shape: int) -> Tensor:
-    """torch.empty, its memory from the engine's pool: torch gives large blocks back to the system, and each new page of one costs a fault."""
-    found: Tensor = _engine.block(dtype.itemsize * math.prod(shape)).view(dtype).view(shape)
+def room(like: Tensor, *shape: int) -> Tensor:
+    """like.new_empty, its memory from the engine's pool: torch gives large blocks back to the system, and each new page of one costs a fault."""
+    found: Tensor = (_engine.doubles if like.dtype == torch.float64 else _engine.floats)(shape)
     return found
 
 
@@ -247,7 +246,7 @@ class _Native(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, x: Tensor, h0: Tensor, c0: Tensor | None, mask: Tensor | None, *weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         size, hidden = _check(plan, x, h0, c0, mask, weights)
         layer = pack(plan.cell, plan.compute, size, hidden, weights, plan.isa)
-        out = room(x.dtype, len(x), plan.directions * hidden)
+        out = room(x, len(x), plan.directions * hidden)
         h_n, c_n = torch.empty_like(h0), torch.empty_like(h0) if c0 is not None else x.new_empty(0)
         kept = _engine.block(layer.kept_bytes(len(x), mask is not None)) if plan.keep else None
         at = tuple(map(address, (x, h0, c0, mask, out, h_n, c_n)))
@@ -268,7 +267,7 @@ class _Native(torch.autograd.Function):
         layer = pack(plan.cell, plan.compute, x.shape[1], h0.shape[2], (), plan.isa, plan.directions)
         wanted = ctx.needs_input_grad  # plan, x, h0, c0, mask, weights
         d_out, d_h, d_c = (None if d is None else d.contiguous() for d in (d_out, d_h, d_c if c0 is not None else None))
-        d_x = room(x.dtype, *x.shape) if wanted[1] else None
+        d_x = room(x, *x.shape) if wanted[1] else None
         d_h0 = torch.empty_like(h0) if wanted[2] else None
         d_c0 = torch.empty_like(c0) if wanted[3] else None
         d_weights = [torch.empty_like(w) if w is not None and want else None for w, want in zip(weights, wanted[5:], strict=True)]
