@@ -48,7 +48,8 @@ def test_commands_without_a_model_use_it_and_say_so_once(box, reviews, model):
     here = run(box, "info")
     assert "engine:" in here.stdout and "reviews-en: classify" in here.stdout
     assert json.loads(run(box, "info", "--json").stdout)["models"] == {REVIEWS: str(box / REVIEWS)}
-    assert json.loads(run(box, "info", REVIEWS, "--json").stdout)["config"]["weights"] == "int8"
+    for named in ([REVIEWS], ["-m", REVIEWS]):
+        assert json.loads(run(box, "info", *named, "--json").stdout)["config"]["weights"] == "int8"
 
 
 def test_the_name_wins_over_a_folder_of_that_name(box, tmp_path, monkeypatch):
@@ -70,11 +71,12 @@ def test_a_training_starts_from_it(box, reviews):
     made = store.read(box.parent / "mine")
     assert made.config["start"] == REVIEWS and made.tokenizer == store.read(box / REVIEWS).tokenizer and "weights" not in made.config
     assert "--hidden cannot be chosen" in run(box, "train", reviews, "--from", REVIEWS, "--hidden", 4, "--out", "other").stderr
-    taken = run(box, "train", reviews, "--out", REVIEWS)
+    taken = run(box, "train", reviews, "--out", REVIEWS, "--resume")
     assert taken.returncode == 2 and "Choose another --out" in taken.stderr
 
 
-def test_python_has_it_too(box, reviews):
+@pytest.mark.usefixtures("box")
+def test_python_has_it_too():
     loaded = package.load(REVIEWS, precision="float32")
     assert loaded.predict(["late"])[0] in ("negative", "positive")
     texts = [f"{w} it was" for w in ("early", "late")] * 30

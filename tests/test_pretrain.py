@@ -104,7 +104,7 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
             run(wrong, silent, Events())
 
 
-def test_a_classifier_gives_its_answers_where_labels_are_the_same(texts, reviews, tmp_path):
+def test_a_classifier_gives_its_answers_where_labels_are_the_same(reviews, tmp_path):
     """With a rate of next to nothing, the new model answers as the old one did; with other labels it begins anew."""
     first = Order(str(reviews), tmp_path / "m", lambda _: small(hidden=4, embedding=4, epochs=1, pairs=50, seed=9), baseline=False)
     train(first, silent, Events())
@@ -130,7 +130,7 @@ def test_a_classifier_gives_its_answers_where_labels_are_the_same(texts, reviews
     assert sum("and answers: its labels are the same" in s for s in said) == 3 and sum("but not answers" in s for s in said) == 1
 
 
-def test_answers_follow_the_order_of_the_labels(texts):
+def test_answers_follow_the_order_of_the_labels():
     """More than two labels: rows change places; two: the one logit changes its sign."""
     output = {"weight": np.arange(6.0).reshape(3, 2).astype(np.float32), "bias": np.array([7, 8, 9], np.float32)}
     three = Pretrained(None, TextConfig(), ModelConfig(), {}, None, ["a", "b", "c"], output)

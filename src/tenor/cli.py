@@ -262,12 +262,16 @@ def predict(
 @app.command(epilog="Examples: tenor info; tenor info reviews-en; tenor info my-model")
 def info(
     model: Annotated[str | None, typer.Argument(help="A model folder, or reviews-en; without one, what this machine runs recurrent layers with, and reviews-en.")] = None,
+    named: Annotated[str | None, typer.Option("-m", "--model", help="The same, as other commands take it.")] = None,
     as_json: Json = False,
 ) -> None:
     """What a model is, how good it was, and which kernel runs it here."""
     with (err if as_json else out).status("Loading ..."):
         from tenor.jobs.info import info as run
         from tenor.jobs.info import machine
+    if model is not None and named is not None:
+        raise TenorError(f"One model at a time: got {model} and -m {named}.")
+    model = model if named is None else named
     numbers, lines = machine() if model is None else run(model)
     if as_json:
         print(json.dumps(numbers))

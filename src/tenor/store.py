@@ -40,10 +40,15 @@ class Stored:
     history: list[dict[str, Any]]
 
 
-def check_free(out: Path, overwrite: bool) -> None:
-    """Raises TenorError if `out` exists and is not to be replaced or is no model folder, has the name of a model in the box, or could not be made."""
+def check_name(out: Path) -> None:
+    """Raises TenorError if `out` has the name of a model in the box, which would be read in its place."""
     if str(out) in BOX:
         raise TenorError(f"{out} is the name of a model that ships with Tenor, and -m {out} would read that one. Choose another --out.")
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """Raises TenorError if `out` exists and is not to be replaced or is no model folder, has the name of a model in the box, or could not be made."""
+    check_name(out)
     if out.exists() and not overwrite:
         raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another --out, or add --overwrite.")
     if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):

@@ -31,7 +31,7 @@ def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]
 
 def calibrated(test: dict[str, Any] | None, calibration: dict[str, Any] | None) -> str:
     """One sentence: how far may the probabilities be believed?"""
-    how = "Probabilities are not calibrated (there were no validation rows)." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {calibration['rows']:,} validation rows."
+    how = "Probabilities are not calibrated." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {calibration['rows']:,} validation rows."
     if not test or "calibration_error" not in test:  # folders of format 1
         return how
     return f"{how} On the test rows they are off by {test['calibration_error']:.3f} on average ({ERROR_IS})."
