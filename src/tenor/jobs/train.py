@@ -71,13 +71,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         "data": data.findings.to_json() | counts | {"sentences": sentences},
         "kernel": pipeline.network.path,
         "calibration": calibration,
-        "seconds": {
-            "read_and_check": round(prepared - began, 2),
-            "vocabulary_and_ids": round(tokenised - prepared, 2),
-            "pairs_vectors_network": round(fitted - tokenised - outcome.seconds, 2),
-            "train": round(outcome.seconds, 2),
-            "calibrate": round(calibrated - fitted, 2),
-        },
+        "seconds": _seconds((began, prepared, tokenised, fitted, calibrated), outcome),
     }
     if outcome.finished and len(data.split.test):
         metrics |= _test(pipeline, data, train_texts, order)
@@ -90,6 +84,17 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     if outcome.finished:
         clear_work(work)
     return metrics | {"model": str(order.out), "history": outcome.history}
+
+
+def _seconds(times: tuple[float, float, float, float, float], outcome: Outcome) -> dict[str, float]:
+    began, prepared, tokenised, fitted, calibrated = times
+    return {
+        "read_and_check": round(prepared - began, 2),
+        "vocabulary_and_ids": round(tokenised - prepared, 2),
+        "pairs_vectors_network": round(fitted - tokenised - outcome.seconds, 2),
+        "train": round(outcome.seconds, 2),
+        "calibrate": round(calibrated - fitted, 2),
+    }
 
 
 def _preset(order: Order, start: Pretrained | None, rows: int | None) -> Preset:
