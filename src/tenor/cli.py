@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from tenor.box.names import BOX, REVIEWS, model_folder
 from tenor.errors import TenorError
-from tenor.terminal import LiveBar, Talk, counting, err, out, show_training, table
+from tenor.terminal import LiveBar, Talk, counting, err, out, show_table, show_training
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
 
@@ -202,9 +202,9 @@ def evaluate(
     out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
     out.print(f"Probabilities are off by {result['calibration_error']:.4f} on average ({ERROR_IS})")
     labels = [str(x) for x in result["labels"]]
-    table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
+    show_table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
     slices = [[s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in result["by_length"]]
-    table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
+    show_table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
 
 
 @app.command(epilog='Examples: tenor predict "not bad at all"   ·   tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model')

@@ -109,6 +109,15 @@ def counting(what: str) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
+def show_table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(escape(name), justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    out.print(table)
+
+
 def show_training(metrics: dict[str, Any], folder: Path) -> None:
     """What a training came to."""
     from tenor.results.curves import in_terminal
@@ -123,12 +132,3 @@ def show_training(metrics: dict[str, Any], folder: Path) -> None:
         out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
     out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
     out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')
-
-
-def table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    made = Table(title=title, title_justify="left")
-    for i, name in enumerate(head):
-        made.add_column(escape(name), justify="right" if i else "left")
-    for row in rows:
-        made.add_row(*map(escape, row))
-    out.print(made)
