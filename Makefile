@@ -4,9 +4,11 @@ BIN := .venv/bin
 # Asked for first and by its number: an open range would fetch the build for GPUs with gigabytes of libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench box clean
 
 demo: .venv/installed
+	$(BIN)/tenor predict "I expected to hate it, but I loved every page." "The plot is thin and the jokes are worse."
+	@echo
 	$(BIN)/tenor train sample --out runs/demo --overwrite
 	@echo
 	$(BIN)/tenor predict -m runs/demo "The soup was delicious and the staff were so kind." \
@@ -34,6 +36,11 @@ bench: .venv/installed $(if $(PEER_PYTHON),,.venv-peers/installed) $(BENCH_MODEL
 $(BENCH_MODEL)/config.json: | .venv/installed
 	$(BIN)/tenor train imdb --preset base --hidden 128 --embedding 128 --max-tokens 400 --split range --train-rows 39258 --test-rows 5000 \
 	  --no-baseline --out $(BENCH_MODEL)
+
+# The model that ships inside the package, made anew with its card; needs TENOR_DATA. BOX="--model FOLDER": from one trained already.
+BOX ?=
+box: .venv/installed
+	$(BIN)/python benchmarks/box.py $(BOX)
 
 .venv-peers/installed:
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers

@@ -62,6 +62,42 @@ def test_works_in_scikit_learns_tools(data):
     assert len(chain.fit(texts, labels).predict(texts[:3])) == 3
 
 
+def test_start_from_a_model(data, tmp_path):
+    texts, labels = data
+    Classifier(**SMALL, seed=3).fit(texts, labels).save(tmp_path / "m")
+    for start in (str(tmp_path / "m"), tmp_path / "m"):
+        model = Classifier(start=start, epochs=1, learning_rate=1e-9, batch_size=16, precision="float32")
+        assert clone(model).get_params() == model.get_params() and model.get_params()["start"] == start
+        model.fit(texts, labels)
+        old = tenor.load(tmp_path / "m", precision="float32")
+        assert model.pipeline_.model.hidden == 8 and model.pipeline_.tokenizer.to_json() == old.pipeline_.tokenizer.to_json()
+        np.testing.assert_allclose(model.pipeline_.logits(texts)[0], old.pipeline_.logits(texts)[0], atol=1e-4)
+    model.save(tmp_path / "n")
+    again = tenor.load(tmp_path / "n", precision="float32")
+    assert again.start == str(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict_proba(texts), model.predict_proba(texts))
+    search = GridSearchCV(Classifier(epochs=1, batch_size=16), {"start": [tmp_path / "m", str(tmp_path / "m")]}, cv=2).fit(texts, labels)
+    assert search.best_params_["start"] == tmp_path / "m"  # a tie: the first
+    with pytest.raises(TenorError, match="hidden cannot be chosen"):
+        Classifier(start=tmp_path / "m", hidden=8).fit(texts, labels)
+    with pytest.raises(TenorError, match="nowhere does not exist"):
+        Classifier(start="nowhere").fit(texts, labels)
+    with pytest.raises(TenorError, match="is no model folder"):
+        Classifier(start=tmp_path).fit(texts, labels)
+
+
+def test_probabilities_are_calibrated_on_rows_that_were_not_trained_on(data, tmp_path):
+    texts, labels = data
+    model = Classifier(**SMALL, seed=3, validation=40).fit(texts, labels)
+    assert model.pipeline_.temperature != 1
+    logits = model.pipeline_.logits(texts)[0]
+    np.testing.assert_allclose(model.predict_proba(texts)[:, 1], 1 / (1 + np.exp(-logits[:, 0] / model.pipeline_.temperature)))
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(tenor.load(tmp_path / "m", precision="float32").predict_proba(texts), model.predict_proba(texts))
+    assert "fitted on 40 validation rows" in (tmp_path / "m" / "README.md").read_text()
+    assert Classifier(**SMALL, validation=0).fit(texts, labels).pipeline_.temperature == 1
+
+
 def test_mistakes_are_said(data):
     texts, labels = data
     with pytest.raises(TenorError, match="12 texts"):

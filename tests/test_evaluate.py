@@ -14,6 +14,7 @@ def test_two_labels_by_hand():
     assert got["rows"] == 5
     assert got["accuracy"] == 3 / 5
     assert got["confusion"] == [[1, 1], [1, 2]]  # rows: the truth
+    assert got["calibration_error"] == pytest.approx((2 - 1.8 + 1 - 0.8 + 0.6 + 0.7) / 5)  # two rows at 0.9, right; 0.8 right; 0.6 and 0.7 wrong
     assert got["f1"] == pytest.approx(2 * (2 / 3) * (2 / 3) / (4 / 3))
     assert got["auc"] == pytest.approx(5 / 6)  # of 6 pairs (pos, neg) one is the wrong way round: 0.4 < 0.7
     assert [(s["tokens"], s["rows"], s["accuracy"]) for s in got["by_length"]] == [("0-50", 2, 1.0), ("51-100", 1, 0.0), ("101-200", 1, 0.0), ("over 400", 1, 1.0)]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from conftest import small
 from tenor import store
 from tenor.config import ModelConfig, TextConfig, TrainConfig
-from tenor.data.text import Ragged, chop
+from tenor.data.text import Chunks, Ragged, Tokenizer, chop
 from tenor.errors import TenorError
 from tenor.jobs.prepare import Order
 from tenor.jobs.pretrain import PretrainOrder
@@ -103,8 +104,45 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
             run(wrong, silent, Events())
 
 
-def test_a_start_that_reads_pairs_is_refused():
-    stored = store.Stored({"task": "classify", "text": {"pairs": 5}, "model": {}}, "{}", {}, {}, [])
+def test_a_classifier_gives_its_answers_where_labels_are_the_same(reviews, tmp_path):
+    """With a rate of next to nothing, the new model answers as the old one did; with other labels it begins anew."""
+    first = Order(str(reviews), tmp_path / "m", lambda _: small(hidden=4, embedding=4, epochs=1, pairs=50, seed=9), baseline=False)
+    train(first, silent, Events())
+    start = store.read(tmp_path / "m")
+    assert "pairs" in start.weights
+    still = small(epochs=1, learning_rate=1e-9)
+    rows = reviews.read_text().splitlines()
+    renamed = {"same": ("negative", "positive"), "short": ("neg", "pos"), "turned": ("1", "0"), "other": ("x", "y")}
+    said: list[str] = []
+    for name, words in renamed.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join([rows[0], *(r.replace("negative", words[0]).replace("positive", words[1]) for r in rows[1:])]) + "\n")
+        train(Order(str(path), tmp_path / name, lambda _: still, baseline=False, start=tmp_path / "m"), lambda _, sentences: said.extend(sentences), Events())
+    asked = [r.rsplit(",", 1)[0] for r in rows[1:30]]
+    wanted = Pipeline.rebuilt(start, precision="float32").logits(asked)[0]
+    for name in ("same", "short"):
+        made = store.read(tmp_path / name)
+        assert made.tokenizer == start.tokenizer and (made.weights["pairs"] == start.weights["pairs"]).all()
+        np.testing.assert_allclose(Pipeline.rebuilt(made, precision="float32").logits(asked)[0], wanted, atol=1e-4)
+    other = store.read(tmp_path / "other")
+    assert np.abs(Pipeline.rebuilt(other, precision="float32").logits(asked)[0] - wanted).max() > 0.01
+    np.testing.assert_allclose(other.weights["encoder.embedding.weight"], start.weights["encoder.embedding.weight"], atol=1e-5)
+    assert sum("and answers: its labels are the same" in s for s in said) == 3 and sum("but not answers" in s for s in said) == 1
+
+
+def test_answers_follow_the_order_of_the_labels():
+    """More than two labels: rows change places; two: the one logit changes its sign."""
+    output = {"weight": np.arange(6.0).reshape(3, 2).astype(np.float32), "bias": np.array([7, 8, 9], np.float32)}
+    three = Pretrained(None, TextConfig(), ModelConfig(), {}, None, ["a", "b", "c"], output)
+    got = three.answers(["c", "a", "b"], ModelConfig())
+    assert got["bias"].tolist() == [9, 7, 8] and got["weight"][0].tolist() == [4, 5]
+    two = Pretrained(None, TextConfig(), ModelConfig(), {}, None, ["neg", "pos"], {"bias": np.array([3.0])})
+    assert two.answers(["negative", "positive"], ModelConfig())["bias"] == 3 and two.answers(["positive", "negative"], ModelConfig())["bias"] == -3
+    assert two.answers(["neg", "pos"], ModelConfig(pooling="last")) == {} == two.answers(["neg", "neutral", "pos"], ModelConfig()) == two.answers(["neg", "neutral"], ModelConfig())
+
+
+def test_a_start_that_contradicts_itself_is_refused():
+    stored = store.Stored({"task": "classify", "text": {"pairs": 5}, "model": {}}, Tokenizer.train(Chunks.of(["a b"]), TextConfig()).to_json(), {}, {}, [])
     with pytest.raises(TenorError, match="pairs of words"):
         Pretrained.of(stored, "q")
     with pytest.raises(TenorError, match="task 'tag'"):

@@ -58,12 +58,38 @@ def test_damage_is_refused_and_named(folder, damage):
         store.read(folder)
 
 
+def test_a_folder_of_format_1_is_read_as_before(tmp_path, pipeline, monkeypatch):
+    stored = pipeline.stored({}, {"finished": True}, [])
+    del stored.config["temperature"]
+    monkeypatch.setattr(store, "FORMAT", 1)
+    store.write(tmp_path / "old", stored, {})
+    monkeypatch.undo()
+    old = store.read(tmp_path / "old")
+    assert old.config["format"] == 1 and "weights" not in old.config
+    again = Pipeline.rebuilt(old, precision="float32")
+    assert again.temperature == 1
+    np.testing.assert_array_equal(again.probabilities(["early late"])[0], pipeline.probabilities(["early late"])[0])
+
+
+def test_a_model_in_few_bytes_stays_so_when_it_is_written_again(tmp_path, pipeline):
+    store.write(tmp_path / "a", pipeline.stored({"weights": "int8"}, {}, []), {})
+    first = store.read(tmp_path / "a")
+    more = {k: v for k, v in first.config.items() if k not in ("format", "files")}
+    store.write(tmp_path / "b", Pipeline.rebuilt(first).stored(more, {}, []), {})
+    second = store.read(tmp_path / "b")
+    assert second.config["weights"] == "int8" and second.config["files"]["model.safetensors"]["bytes"] == first.config["files"]["model.safetensors"]["bytes"]
+    for name, weight in first.weights.items():
+        np.testing.assert_allclose(second.weights[name], weight, rtol=1e-6)
+    with pytest.raises(TenorError, match="got 'int4'"):
+        store.write(tmp_path / "c", pipeline.stored({"weights": "int4"}, {}, []), {})
+
+
 def test_settings_that_do_not_fit_the_weights_are_refused(pipeline):
     stored = pipeline.stored({}, {}, [])
     wrong = Stored(stored.config | {"model": stored.config["model"] | {"hidden": 3}}, stored.tokenizer, stored.weights, {}, [])
     with pytest.raises(TenorError, match="do not fit"):
         Pipeline.rebuilt(wrong)
-    for part, message in ({"labels": 5}, "two labels"), ({"model": {"hidden": -1}}, "at least 1"), ({"text": {"vocabb": 1}}, "did you mean 'vocab'"), ({"model": {"hidden": 10**5}}, "do not fit"):
+    for part, message in ({"labels": 5}, "two labels"), ({"model": {"hidden": -1}}, "at least 1"), ({"text": {"vocabb": 1}}, "did you mean 'vocab'"), ({"model": {"hidden": 10**5}}, "do not fit"), ({"temperature": 0}, "above 0"), ({"temperature": "2"}, "above 0"):
         with pytest.raises(TenorError, match=message):
             Pipeline.rebuilt(Stored(stored.config | part, stored.tokenizer, stored.weights, {}, []))
 

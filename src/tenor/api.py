@@ -13,14 +13,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
+from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
 from tenor.data.text import clean
 from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
+from tenor.pretrained import Pretrained
+from tenor.results.calibrate import calibrate
 from tenor.results.report import card
 from tenor.training.fit import Tokenised, fit
-from tenor.training.presets import preset
+from tenor.training.presets import GIVEN, Preset, from_pretrained, preset
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -41,6 +44,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed: the same seed and data give the same model.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32" or "bfloat16".
+        start: a model to start from, pretrained or trained: a folder, or "reviews-en", which ships with Tenor. Tokens, sizes and weights are then its own, and where the labels are
+            the same its answers too; cell, layers, hidden, embedding, bidirectional, vocab and tokens cannot be chosen.
 
     After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.
 
@@ -69,6 +74,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed: int = 0,
         device: Device = "auto",
         precision: Precision = "auto",
+        start: str | Path | None = None,
     ) -> None:
         self.preset = preset
         self.cell = cell
@@ -86,6 +92,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
         self.device = device
         self.precision = precision
+        self.start = start
 
     def fit(self, X: Sequence[str], y: ArrayLike) -> Self:
         """Train on texts.
@@ -95,7 +102,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: [rows] labels of any kind that sorts (str, int, bool).
 
         Raises:
-            TenorError: X holds no texts, X and y differ in length, or there is one label only.
+            TenorError: X holds no texts, X and y differ in length, there is one label only, or nothing can start from `start`.
         """
         texts = _texts(X)
         labels = np.asarray(y)
@@ -105,15 +112,31 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise TenorError(f"Training needs at least two different labels; got {self.classes_.tolist()}.")
         train, validation = validation_split(targets, np.arange(len(texts)), self.validation, self.seed)
-        settings = preset(self.preset, rows=len(train), **{k: v for k, v in self.get_params().items() if k not in ("preset", "validation")})
+        start = self._start()
+        settings = self._settings(len(train), start)
         check(settings.text, settings.model, settings.train)
         targets = targets.astype(np.int64)
-        tokens = Tokenised.of([texts[i] for i in train], settings.text)
-        self.pipeline_, outcome = fit(self.classes_.tolist(), tokens, targets[train], [texts[i] for i in validation], targets[validation], settings)
+        tokens = Tokenised.of([texts[i] for i in train], settings.text, start.tokenizer if start else None)
+        aside = [texts[i] for i in validation]
+        self.pipeline_, outcome = fit(self.classes_.tolist(), tokens, targets[train], aside, targets[validation], settings, start=start)
+        calibration = calibrate(self.pipeline_, aside, targets[validation])
         self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
-        self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)
+        metrics = {"finished": True, "best_epoch": outcome.best_epoch, "calibration": calibration, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
+        self._record = ({"train": asdict(settings.train), "estimator": self.get_params() | {"start": None if self.start is None else str(self.start)}}, metrics)
         return self
+
+    def _start(self) -> Pretrained | None:
+        if self.start is None:
+            return None
+        chosen = [name for name in GIVEN if getattr(self, name) is not None]
+        if chosen:
+            raise TenorError(f"start takes tokens and sizes from {self.start}, so {chosen[0]} cannot be chosen. Leave it out, or start from nothing.")
+        return Pretrained.of(store.read(model_folder(self.start)), str(self.start))
+
+    def _settings(self, rows: int, start: Pretrained | None) -> Preset:
+        changes = {k: v for k, v in self.get_params().items() if k not in ("preset", "validation", "start")}
+        settings = preset(self.preset, rows=rows, **changes)
+        return from_pretrained(settings, start.text, start.model) if start else settings
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
         """[rows] texts -> [rows, labels], columns as in `classes_`."""
@@ -149,14 +172,14 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     """A classifier from a model folder, whoever wrote it; needs no training data and executes nothing.
 
     Args:
-        folder: of the model.
+        folder: of the model, or the name of one that ships with Tenor: "reviews-en" (a folder of that name is "./reviews-en").
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-BF16 and VNNI).
 
     Raises:
         TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.
     """
-    stored = store.read(Path(folder))
+    stored = store.read(model_folder(folder))
     parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
     model = Classifier(**parameters)
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)

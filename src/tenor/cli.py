@@ -12,16 +12,18 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from tenor.box.names import BOX, REVIEWS, model_folder
 from tenor.errors import TenorError, plural
-from tenor.terminal import LiveBar, Talk, counting, err, out, show_table
+from tenor.terminal import LiveBar, Talk, counting, err, out, show_table, show_training
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
-Model = Annotated[Path, typer.Option("-m", "--model", help="A model folder, as written by train.")]
+Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or a model that ships with Tenor, by its name.")]
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
 LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
 Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
+Part = Annotated[Literal["train", "test"] | None, typer.Option(help="Only this part of the data's own split.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken lines and count them.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same command again.")]
@@ -79,7 +81,7 @@ def train(
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
-    start: Annotated[Path | None, typer.Option("--from", help="A model folder to start from: tokens, sizes and weights of its encoder (tenor pretrain, or an earlier training).")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: reviews-en, which ships with Tenor, or a folder (of tenor pretrain, or an earlier training).")] = None,
     seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -96,6 +98,7 @@ def train(
         from tenor.cells.kernels import check_environment
         from tenor.jobs.prepare import Order
         from tenor.jobs.train import train as run
+        from tenor.training.presets import GIVEN
         from tenor.training.presets import preset as preset_of
     check_environment()
     changes = {
@@ -105,7 +108,7 @@ def train(
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
-    fixed = [name for name in ("cell", "layers", "hidden", "embedding", "bidirectional", "vocab", "tokens") if changes[name] is not None]
+    fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
         raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
@@ -115,25 +118,10 @@ def train(
     if as_json:
         print(json.dumps(metrics))
     else:
-        _show_training(metrics, out_folder)
+        show_training(metrics, out_folder)
     if not metrics["finished"]:
         err.print(f"Interrupted: a usable model of what was learnt so far is in {out_folder}. The same command with --resume goes on.")
         raise typer.Exit(130)
-
-
-def _show_training(metrics: dict[str, Any], folder: Path) -> None:
-    from tenor.results.curves import in_terminal
-    from tenor.results.report import percent, verdict
-
-    if len(metrics["history"]) > 1:
-        out.print(in_terminal(metrics["history"]))
-    out.print(f"[bold]Kernel[/bold]\n  {escape(metrics['kernel'])}")
-    if "test" in metrics:
-        out.print(f"[bold]Test[/bold]\n  {percent(metrics['test'])}")
-    if "baseline" in metrics:
-        out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
-    out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
-    out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')
 
 
 @app.command(epilog="Example: tenor pretrain reviews.csv --out reviews-language; tenor train labelled.csv --from reviews-language --out my-model")
@@ -191,41 +179,42 @@ def pretrain(
 @app.command(epilog="Example: tenor evaluate new-reviews.csv -m my-model")
 def evaluate(
     source: Annotated[str, typer.Argument(help="Labelled rows: a file, folder, archive or data set.")],
-    model: Model,
+    model: Model = REVIEWS,
     text: TextColumnName = None,
     label: LabelColumnName = None,
     stars: Stars = "classes",
-    part: Annotated[Literal["train", "test"] | None, typer.Option(help="Only this part of the data's own split.")] = None,
+    part: Part = None,
     skip_bad: SkipBad = False,
     device: DeviceName = "auto",
     precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
-    """Accuracy with its interval, F1, AUC, confusion and accuracy by length of text."""
+    """Accuracy with its interval, F1, AUC, calibration, confusion and accuracy by length of text."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.evaluate import evaluate as run
     with say.download() as progress:
-        result = run(source, _pipeline(model, device, precision), part, text, label, stars, skip_bad, progress)
+        result = run(source, _pipeline(model, device, precision, as_json), part, text, label, stars, skip_bad, progress)
     if as_json:
         print(json.dumps(result))
         return
-    from tenor.results.report import percent
+    from tenor.results.report import ERROR_IS, percent
 
     for note in result["notes"]:
         out.print(f"  {escape(note)}")
     auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
     out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
+    out.print(f"Probabilities are off by {result['calibration_error']:.4f} on average ({ERROR_IS})")
     labels = [str(x) for x in result["labels"]]
     show_table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
     slices = [[s["tokens"], f"{s['rows']:,}", f"{s['accuracy']:.3f}", f"{s['accuracy_low']:.3f} to {s['accuracy_high']:.3f}"] for s in result["by_length"]]
     show_table("By length of text", ["tokens", "rows", "accuracy", "95 % interval"], slices)
 
 
-@app.command(epilog='Examples: tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model')
+@app.command(epilog='Examples: tenor predict "not bad at all"   ·   tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model')
 def predict(
-    model: Model,
     texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    model: Model = REVIEWS,
     source: Annotated[str | None, typer.Option("-i", "--input", help="A table to classify, or - for lines from a pipe.")] = None,
     target: Annotated[Path | None, typer.Option("-o", "--output", help="The table to write: .csv, .tsv, .jsonl or .parquet.")] = None,
     text: TextColumnName = None,
@@ -245,7 +234,7 @@ def predict(
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.predict import predict_file, predict_pipe, predict_texts
-    pipeline = _pipeline(model, device, precision)
+    pipeline = _pipeline(model, device, precision, as_json)
     if source is None:
         answers = predict_texts(pipeline, texts or [])
         if as_json:
@@ -276,43 +265,54 @@ def predict(
     out.print(f"Written to {escape(str(target))}")
 
 
-@app.command(epilog="Examples: tenor info; tenor info my-model")
+@app.command(epilog="Examples: tenor info; tenor info reviews-en; tenor info my-model")
 def info(
-    model: Annotated[Path | None, typer.Argument(help="A model folder; without one, what this machine runs recurrent layers with.")] = None,
+    model: Annotated[str | None, typer.Argument(help="A model folder, or reviews-en; without one, what this machine runs recurrent layers with, and reviews-en.")] = None,
+    named: Annotated[str | None, typer.Option("-m", "--model", help="The same, as other commands take it.")] = None,
     as_json: Json = False,
 ) -> None:
     """What a model is, how good it was, and which kernel runs it here."""
     with (err if as_json else out).status("Loading ..."):
-        from tenor.cells.kernels import describe
-        from tenor.pipeline import Pipeline
-        from tenor.pretrained import Pretrained
-        from tenor.results.report import percent, verdict
-        from tenor.store import read
-    if model is None:
-        here = describe()
-        out.print(json.dumps(here) if as_json else "\n".join(f"{name.replace('_', ' ')}: {escape(str(value))}" for name, value in here.items()))
-        return
-    stored = read(model)
-    weights = sum(w.size for w in stored.weights.values())
-    pretrained = stored.config.get("task") == "pretrain"
-    found: Any = Pretrained.of(stored, str(model)) if pretrained else Pipeline.rebuilt(stored)
-    m, t = found.model, found.text
+        from tenor.jobs.info import info as run
+        from tenor.jobs.info import machine
+    if model is not None and named is not None:
+        raise TenorError(f"One model at a time: got {model} and -m {named}.")
+    model = model if named is None else named
+    numbers, lines = machine() if model is None else run(model)
     if as_json:
-        kernel = {} if pretrained else {"kernel": found.network.path}
-        print(json.dumps({"config": stored.config, "metrics": stored.metrics, "weights": weights, **kernel}))
+        print(json.dumps(numbers))
+    else:
+        out.print("\n".join(map(escape, lines)))
+
+
+@app.command(epilog="Example: tenor shrink my-model --out my-model-small --check newer-reviews.csv")
+def shrink(
+    model: Annotated[str, typer.Argument(help="A model folder.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
+    weights: Annotated[Literal["int8", "bfloat16", "float32"], typer.Option(help="How weights are stored: 1, 2 or 4 bytes each.")] = "int8",
+    check: Annotated[str | None, typer.Option(help="Labelled rows that the model has not trained on: both are compared on them.")] = None,
+    part: Part = None,
+    text: TextColumnName = None,
+    label: LabelColumnName = None,
+    stars: Stars = "classes",
+    skip_bad: SkipBad = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Store a model in a quarter of the bytes; it reads texts as before, and a training may start from it."""
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.jobs.shrink import ShrinkOrder
+        from tenor.jobs.shrink import shrink as run
+        from tenor.results.report import shrunk
+    out_folder = out_folder if out_folder.name else out_folder.absolute()
+    with say.download() as progress:
+        found = run(ShrinkOrder(model, out_folder, weights, check, part, text, label, stars, skip_bad, overwrite), progress)
+    if as_json:
+        print(json.dumps(found))
         return
-    labels = "" if pretrained else f", labels {escape(', '.join(map(str, found.labels)))}"
-    out.print(f"[bold]{escape(str(model))}[/bold]: {stored.config['task']}{labels}")
-    out.print(f"Network: embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}{'' if pretrained else f', {m.pooling} pooling'}; {weights:,} weights")
-    out.print(f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})")
-    if pretrained:
-        out.print(f"A training starts from it: tenor train SOURCE --from {escape(str(model))}")
-        return
-    out.print(f"Kernel here: {escape(found.network.path)}")
-    if stored.metrics.get("test"):
-        out.print(f"Test ({stored.metrics['split']}): {percent(stored.metrics['test'])}")
-    if stored.metrics.get("baseline"):
-        out.print(verdict(stored.metrics["test"], stored.metrics["baseline"], stored.metrics["versus_baseline"]))
+    out.print(escape(shrunk(found)))
+    out.print(f"Written to {escape(str(out_folder))}/, {found['folder_bytes'] / 1e6:.2f} MB in all instead of {found['folder_bytes_before'] / 1e6:.2f}")
 
 
 @app.command(epilog="Example: tenor data imdb")
@@ -337,10 +337,13 @@ def data(
     out.print(f"{name}: {DATA_SETS[name].about}\n{'Found' if found else 'Fetched'}: {escape(str(place))}" + ("" if name == "sample" else f" ({says[official]})"))
 
 
-def _pipeline(model: Path, device: Any, precision: Any) -> Any:
+def _pipeline(model: str, device: Any, precision: Any, as_json: bool) -> Any:
     from tenor.cells.kernels import check_environment
     from tenor.pipeline import Pipeline
     from tenor.store import read
 
     check_environment()
-    return Pipeline.rebuilt(read(model), device, precision)
+    pipeline = Pipeline.rebuilt(read(model_folder(model)), device, precision)
+    if model in BOX and not as_json:  # on the error stream: answers may go into a pipe
+        err.print(f"Model: {model}, which ships with Tenor ({BOX[model]}). Another one: -m FOLDER")
+    return pipeline

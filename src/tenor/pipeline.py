@@ -11,13 +11,11 @@ import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
-from tenor.data.pairs import Pairs
+from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
-from tenor.models.classify import TextClassifier, probabilities
+from tenor.models.classify import TextClassifier, read_logits, shares
 from tenor.store import Stored
-
-PAIRS = "pairs"  # among the stored weights
 
 
 class Pipeline:
@@ -27,6 +25,7 @@ class Pipeline:
         labels: names in the order of the probabilities; with two, the second is the positive one.
         tokenizer, text, pairs: how a text becomes ids.
         model: the network's sizes.
+        temperature: logits are divided by it before they become probabilities (results/calibrate.py).
         device, precision: where and how it computes; int8 is for reading alone.
     """
 
@@ -39,8 +38,10 @@ class Pipeline:
         device: Device = "auto",
         precision: ReadingPrecision = "auto",
         pairs: Pairs | None = None,
+        temperature: float = 1.0,
     ) -> None:
         self.labels, self.tokenizer, self.text, self.model, self.pairs = list(labels), tokenizer, text, model, pairs
+        self.temperature = temperature
         where = choose_device(device)
         self.network = TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
 
@@ -60,11 +61,16 @@ class Pipeline:
 
     def probabilities(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""
+        logits, lengths = self.logits(texts)
+        return shares(logits, self.temperature), lengths
+
+    def logits(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Cleaned texts -> [rows, 1] (two labels) or [rows, labels] scores without the temperature, and [rows] tokens of each text before cutting."""
         ids = self.tokenizer.encode(texts)
-        return probabilities(self.network, self.read(ids), pad_to=self.pad_to), ids.lengths
+        return read_logits(self.network, self.read(ids), pad_to=self.pad_to), ids.lengths
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
-        config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model)} | more
+        config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model), "temperature": self.temperature} | more
         weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}
         if self.pairs:
             weights[PAIRS] = self.pairs.keys
@@ -80,6 +86,9 @@ class Pipeline:
             raise TenorError("config.json must name the task classify and two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
+        temperature = config.get("temperature", 1.0)  # folders of format 1 have none
+        if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature < float("inf"):
+            raise TenorError(f"The temperature in config.json must be a number above 0; got {temperature!r}. Copy the model folder again, or train anew.")
         tokenizer = Tokenizer.from_json(stored.tokenizer)
         weights = dict(stored.weights)
         keys = weights.pop(PAIRS, None)
@@ -93,7 +102,7 @@ class Pipeline:
         if expected != found:
             odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
             raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
-        pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs)
+        pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs, temperature)
         pipeline.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
         pipeline.network.eval()
         return pipeline

@@ -1,10 +1,10 @@
-"""What a training can start from: tokenizer and encoder, of a language model or of a trained classifier."""
+"""What a training can start from: tokenizer and encoder of a language model; of a trained classifier also its answers, where the labels are the same."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,36 +12,48 @@ import torch
 from torch import nn
 
 from tenor.config import ModelConfig, TextConfig, build, check
+from tenor.data.columns import same_labels
+from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
+from tenor.models.classify import TextClassifier
 from tenor.store import Stored
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A tokenizer, the settings that it was trained with, and the encoder's weights by their names in nn.Module.state_dict."""
+    """A tokenizer, the settings that it was trained with, and the encoder's weights by their names in nn.Module.state_dict.
+
+    Of a classifier also the pairs of words that it reads, its labels, and its dense output's weights likewise.
+    """
 
     tokenizer: Tokenizer
     text: TextConfig
     model: ModelConfig
     encoder: Mapping[str, np.ndarray]
+    pairs: Pairs | None = None
+    labels: Sequence[Any] = ()
+    output: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, stored: Stored, folder: str) -> Pretrained:
         """From a model folder of either kind.
 
         Raises:
-            TenorError: the folder holds another task, or reads pairs of words, which have no vectors in the new data.
+            TenorError: the folder holds another task, or pairs of words do not fit its settings.
         """
         task = stored.config.get("task")
         if task not in ("pretrain", "classify"):
             raise TenorError(f"A training starts from a pretrained model or a classifier; {folder} holds a model for the task {task!r}.")
         text, model = build(TextConfig, stored.config.get("text", {})), build(ModelConfig, stored.config.get("model", {}))
         check(text, model)
-        if text.pairs:
-            raise TenorError(f"{folder} reads pairs of words that tell its own labels apart (--preset quick), which fit no other data. Start from a model of another preset, or from: tenor pretrain")
-        encoder = {k.removeprefix("encoder."): v for k, v in stored.weights.items() if k.startswith("encoder.")}
-        return cls(Tokenizer.from_json(stored.tokenizer), text, model, encoder)
+        tokenizer = Tokenizer.from_json(stored.tokenizer)
+        keys = stored.weights.get(PAIRS)
+        if (keys is not None) != (text.pairs > 0):
+            raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
+        pairs = None if keys is None else Pairs(keys, len(tokenizer))
+        encoder, output = ({k.removeprefix(part): v for k, v in stored.weights.items() if k.startswith(part)} for part in ("encoder.", "output."))
+        return cls(tokenizer, text, model, encoder, pairs, stored.config.get("labels", []), output)
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "pretrain", "text": asdict(self.text), "model": asdict(self.model)} | more
@@ -50,11 +62,39 @@ class Pretrained:
     def fingerprint(self) -> str:
         """Changes with any word and any weight."""
         digest = hashlib.sha256(self.tokenizer.to_json().encode())
-        for name in sorted(self.encoder):
-            digest.update(np.ascontiguousarray(self.encoder[name]).tobytes())
+        for weights in (self.encoder, self.output):
+            for name in sorted(weights):
+                digest.update(np.ascontiguousarray(weights[name]).tobytes())
+        if self.pairs:
+            digest.update(self.pairs.keys.tobytes())
         return digest.hexdigest()
 
-    def give(self, encoder: nn.Module) -> None:
+    def answers(self, labels: Sequence[Any], model: ModelConfig) -> dict[str, np.ndarray]:
+        """The dense output's weights for a network of these labels; empty where it must begin anew: other labels, or another pooling.
+
+        Args:
+            labels: in the network's order; "pos" and "positive" are the same.
+            model: of the network.
+        """
+        places = same_labels(labels, self.labels) if self.output and model.pooling == self.model.pooling else None
+        if places is None:
+            return {}
+        if len(places) == 2:  # one logit, for the second label
+            return {k: v if places == [0, 1] else -v for k, v in self.output.items()}
+        return {k: v[places] for k, v in self.output.items()}
+
+    def give(self, network: TextClassifier, labels: Sequence[Any]) -> None:
+        """Put encoder and answers into a classifier of these labels.
+
+        Raises:
+            TenorError: the sizes differ.
+        """
+        self.give_encoder(network.encoder)
+        answers = self.answers(labels, network.encoder.config)
+        if answers:
+            network.output.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in answers.items()})
+
+    def give_encoder(self, encoder: nn.Module) -> None:
         """Put the weights into an encoder of the same sizes.
 
         Raises:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +19,14 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tenor.box.names import BOX
+from tenor.compact import packed, unpacked
 from tenor.errors import TenorError
 
-FORMAT = 1  # of the folder; a reader refuses higher ones
+FORMAT = 2  # of the folder; a reader refuses higher ones. 2: weights in few bytes, and a temperature; what has neither is read as before
 _LIMIT = 64 << 20  # bytes of JSON that are read at most
-_SEALED = ("tokenizer.json", "model.safetensors", "metrics.json", "history.jsonl")
+_TOKENIZER, _SMALL_TOKENIZER = "tokenizer.json", "tokenizer.json.gz"  # 30,000 words: 470 KB, 200 KB
+_SEALED = ("model.safetensors", "metrics.json", "history.jsonl")
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,15 @@ class Stored:
     history: list[dict[str, Any]]
 
 
+def check_name(out: Path) -> None:
+    """Raises TenorError if `out` has the name of a model in the box, which would be read in its place."""
+    if str(out) in BOX:
+        raise TenorError(f"{out} is the name of a model that ships with Tenor, and -m {out} would read that one. Choose another --out.")
+
+
 def check_free(out: Path, overwrite: bool) -> None:
-    """Raises TenorError if `out` exists and is not to be replaced or is no model folder, or could not be made."""
+    """Raises TenorError if `out` exists and is not to be replaced or is no model folder, has the name of a model in the box, or could not be made."""
+    check_name(out)
     if out.exists() and not overwrite:
         raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another --out, or add --overwrite.")
     if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
@@ -52,7 +65,8 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
 
     Args:
         out: the folder.
-        stored: its main content. `config` gets the format's version and the files' checksums.
+        stored: its main content. `config` gets the format's version and the files' checksums; its "weights" says how they are stored (compact.KINDS);
+            in few bytes, the tokenizer is compressed too.
         more: other files by name (pictures, report, card).
         overwrite: replace what is there, once the new folder is complete.
 
@@ -60,9 +74,10 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
         TenorError: `out` exists and is not to be replaced, or the disk is full.
     """
     check_free(out, overwrite)
+    kind, tokenizer = stored.config.get("weights", "float32"), stored.tokenizer.encode()
     files: dict[str, bytes] = {
-        "tokenizer.json": stored.tokenizer.encode(),
-        "model.safetensors": save(stored.weights),
+        **({_TOKENIZER: tokenizer} if kind == "float32" else {_SMALL_TOKENIZER: gzip.compress(tokenizer, mtime=0)}),  # no clock: the same model, the same bytes
+        "model.safetensors": save(packed(stored.weights, kind)),
         "metrics.json": _json(stored.metrics),
         "history.jsonl": "".join(json.dumps(e) + "\n" for e in stored.history).encode(),
     }
@@ -95,7 +110,7 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
 
 
 def read(folder: Path) -> Stored:
-    """Read and verify a model folder.
+    """Read and verify a model folder; weights come back in float32, however they are stored.
 
     Raises:
         TenorError: no model folder, a file is missing, cut or changed, or a newer format.
@@ -114,7 +129,8 @@ def read(folder: Path) -> Stored:
     if claimed != _checksum(config):
         raise TenorError(f"{folder}/config.json was changed or damaged after it was written (checksum differs). Copy the folder again, or train anew.")
     data = {}
-    for name in _SEALED:
+    small = _SMALL_TOKENIZER in config.get("files", {})
+    for name in (_SMALL_TOKENIZER if small else _TOKENIZER, *_SEALED):
         expected = config.get("files", {}).get(name)
         if expected is None:
             raise TenorError(f"{folder}/config.json does not name {name}; this is no model folder of Tenor.")
@@ -126,11 +142,28 @@ def read(folder: Path) -> Stored:
             size = f"{path.stat().st_size:,} bytes instead of {expected['bytes']:,}" if not data[name] else "checksum differs"
             raise TenorError(f"{path} was cut, changed or damaged after it was written ({size}). Copy the folder again, or train anew.")
     try:
-        weights = load(data["model.safetensors"])
+        weights = unpacked(load(data["model.safetensors"]), config.get("weights", "float32"))
     except SafetensorError as error:
         raise TenorError(f"{folder}/model.safetensors is no safetensors file ({error}). Copy the folder again, or train anew.") from error
     history = [json.loads(line) for line in data["history.jsonl"].decode().splitlines()]
-    return Stored(config, data["tokenizer.json"].decode(), weights, json.loads(data["metrics.json"]), history)
+    tokenizer = _unzipped(data[_SMALL_TOKENIZER], folder / _SMALL_TOKENIZER) if small else data[_TOKENIZER]
+    return Stored(config, tokenizer.decode(), weights, json.loads(data["metrics.json"]), history)
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files of a model folder."""
+    return sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
+
+
+def _unzipped(data: bytes, path: Path) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(data)) as f:
+            whole = f.read(_LIMIT + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise TenorError(f"{path} cannot be unpacked ({error}). Copy the folder again, or train anew.") from error
+    if len(whole) > _LIMIT:
+        raise TenorError(f"{path} holds more than {_LIMIT >> 20} MB; that is no tokenizer of Tenor.")
+    return whole
 
 
 def _read_json(path: Path) -> dict[str, Any]:

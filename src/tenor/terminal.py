@@ -1,10 +1,11 @@
-"""What a user sees while a command works: sentences, progress bars, and how Ctrl-C is heard."""
+"""What a user sees: sentences, tables, progress bars while a command works, and how Ctrl-C is heard."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -115,3 +116,19 @@ def show_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*map(escape, row))
     out.print(table)
+
+
+def show_training(metrics: dict[str, Any], folder: Path) -> None:
+    """What a training came to."""
+    from tenor.results.curves import in_terminal
+    from tenor.results.report import percent, verdict
+
+    if len(metrics["history"]) > 1:
+        out.print(in_terminal(metrics["history"]))
+    out.print(f"[bold]Kernel[/bold]\n  {escape(metrics['kernel'])}")
+    if "test" in metrics:
+        out.print(f"[bold]Test[/bold]\n  {percent(metrics['test'])}")
+    if "baseline" in metrics:
+        out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
+    out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
+    out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')

@@ -104,11 +104,7 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
     Raises:
         TenorError: a label that is not among them.
     """
-    index = {str(k).casefold(): i for i, k in enumerate(known)} | {str(k): i for i, k in enumerate(known)}
-    if len(known) == 2 and {sentiment_of(k) for k in known} == {0, 1}:
-        meaning = {sentiment_of(k): i for i, k in enumerate(known)}
-        for word in _POSITIVE | _NEGATIVE:
-            index.setdefault(word, meaning[sentiment_of(word)])
+    index = _places(known)
     unknown = {x for x in labels if x not in index and x.casefold() not in index}
     if unknown:
         first = sorted(unknown)[0]
@@ -117,6 +113,23 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
             f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}{nearest(first, map(str, known))} Choose the right column with --label."
         )
     return [index[x] if x in index else index[x.casefold()] for x in labels]
+
+
+def same_labels(labels: Sequence[object], known: Sequence[object]) -> list[int] | None:
+    """Index of each label among a model's, if they are as many and mean the same; else None."""
+    index = _places(known)
+    found = [index.get(str(x), index.get(str(x).casefold(), -1)) for x in labels]
+    return found if sorted(found) == list(range(len(known))) else None
+
+
+def _places(known: Sequence[object]) -> dict[str, int]:
+    """Index by each spelling of a label."""
+    index = {str(k).casefold(): i for i, k in enumerate(known)} | {str(k): i for i, k in enumerate(known)}
+    if len(known) == 2 and {sentiment_of(k) for k in known} == {0, 1}:
+        meaning = {sentiment_of(k): i for i, k in enumerate(known)}
+        for word in _POSITIVE | _NEGATIVE:
+            index.setdefault(word, meaning[sentiment_of(word)])
+    return index
 
 
 def stars_to_sentiment(labels: Sequence[str], scale: int) -> list[str | None]:

@@ -14,6 +14,7 @@ import numpy as np
 from tenor.data.text import UNK, Ragged
 from tenor.errors import TenorError
 
+PAIRS = "pairs"  # the name of the keys among a model's stored weights
 # A pair tells if it is seen so often, if its log-count ratio is at least this, and if chance would hardly give it (standard errors).
 LEAST_TIMES, LEAST_RATIO, LEAST_SURE = 5, 0.3, 2.5
 

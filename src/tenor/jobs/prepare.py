@@ -25,7 +25,7 @@ class Order:
     out: Path
     preset: Callable[[int | None], Preset]  # settings for a number of training rows
     test: str | None = None  # a second file
-    start: Path | None = None  # a model folder to start from
+    start: Path | str | None = None  # a model folder to start from, or the name of one in the box
     text: str | None = None
     label: str | None = None
     stars: str = "classes"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tenor import store
+from tenor.box.names import model_folder
 from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.datasets import Progress
@@ -17,6 +18,7 @@ from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
 from tenor.results.baseline import baseline
+from tenor.results.calibrate import calibrate
 from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
@@ -33,7 +35,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         TenorError: anything the user can mend; nothing is then written at `order.out`.
     """
     began = time.perf_counter()
-    start = Pretrained.of(store.read(order.start), str(order.start)) if order.start else None
+    start = Pretrained.of(store.read(model_folder(order.start)), str(order.start)) if order.start else None
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -48,7 +50,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     train_texts = data.texts(data.split.train)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
-    sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens)]
+    sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset)]
     say("Data", sentences)
     tokenised = time.perf_counter()
     try:
@@ -60,22 +62,20 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     finally:
         clear_work(work, only_empty=True)
     fitted = time.perf_counter()
+    calibration = calibrate(pipeline, data.texts(v), targets[v])
+    calibrated = time.perf_counter()
     metrics: dict[str, Any] = {
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
         "data": data.findings.to_json() | counts | {"sentences": sentences},
         "kernel": pipeline.network.path,
-        "seconds": {
-            "read_and_check": round(prepared - began, 2),
-            "vocabulary_and_ids": round(tokenised - prepared, 2),
-            "pairs_vectors_network": round(fitted - tokenised - outcome.seconds, 2),
-            "train": round(outcome.seconds, 2),
-        },
+        "calibration": calibration,
+        "seconds": _seconds((began, prepared, tokenised, fitted, calibrated), outcome),
     }
     if outcome.finished and len(data.split.test):
         metrics |= _test(pipeline, data, train_texts, order)
-        metrics["seconds"]["test_and_baseline"] = round(time.perf_counter() - fitted, 2)
+        metrics["seconds"]["test_and_baseline"] = round(time.perf_counter() - calibrated, 2)
     metrics["seconds"]["all"] = round(time.perf_counter() - began, 2)
     try:
         _write(order, preset, pipeline, outcome, metrics)
@@ -84,6 +84,17 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     if outcome.finished:
         clear_work(work)
     return metrics | {"model": str(order.out), "history": outcome.history}
+
+
+def _seconds(times: tuple[float, float, float, float, float], outcome: Outcome) -> dict[str, float]:
+    began, prepared, tokenised, fitted, calibrated = times
+    return {
+        "read_and_check": round(prepared - began, 2),
+        "vocabulary_and_ids": round(tokenised - prepared, 2),
+        "pairs_vectors_network": round(fitted - tokenised - outcome.seconds, 2),
+        "train": round(outcome.seconds, 2),
+        "calibrate": round(calibrated - fitted, 2),
+    }
 
 
 def _preset(order: Order, start: Pretrained | None, rows: int | None) -> Preset:
@@ -104,8 +115,15 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
     return stored
 
 
-def _name(start: Path | None) -> str | None:
+def _name(start: Path | str | None) -> str | None:
     return None if start is None else str(start)
+
+
+def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset) -> list[str]:
+    if not start:
+        return []
+    answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
+    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}."]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:

@@ -20,8 +20,9 @@ def is_finished(out: Path, resume: bool, overwrite: bool) -> bool:
     """True if a run is to go on that wrote its model already.
 
     Raises:
-        TenorError: something would be overwritten.
+        TenorError: something would be overwritten, or `out` has the name of a model in the box.
     """
+    store.check_name(out)
     work = work_folder(out)
     begun = (work / CHECKPOINT).exists()
     if not resume:

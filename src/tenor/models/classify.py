@@ -73,20 +73,26 @@ class TextClassifier(nn.Module):
         return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
 
 
-def probabilities(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:
-    """[rows, labels] float64, in the order of `ids`."""
+def read_logits(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:
+    """[rows, 1] (of two labels) or [rows, labels] float64, in the order of `ids`."""
     model.freeze()
-    out = None
+    out = np.empty((len(ids), model.output.out_features))
     with torch.inference_mode():
         for rows in by_length(ids.lengths, batch_size):
             batch = pack(ids, rows, pad_to)
-            logits = model(batch).double().cpu()
-            if logits.shape[1] == 1:
-                positive = torch.sigmoid(logits)
-                share = torch.cat((1 - positive, positive), 1).numpy()
-            else:
-                share = torch.softmax(logits, 1).numpy()
-            if out is None:
-                out = np.empty((len(ids), share.shape[1]))
-            out[batch.rows] = share
-    return out if out is not None else np.empty((0, max(2, model.output.out_features)))
+            out[batch.rows] = model(batch).double().cpu().numpy()
+    return out
+
+
+def shares(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Logits as of `read_logits` -> [rows, labels] probabilities. A temperature above 1 makes them less sure, and the order stays (Guo et al. 2017, arXiv 1706.04599v2)."""
+    scores = torch.from_numpy(logits) / temperature
+    if scores.shape[1] == 1:
+        positive = torch.sigmoid(scores)
+        return torch.cat((1 - positive, positive), 1).numpy()
+    return torch.softmax(scores, 1).numpy()
+
+
+def probabilities(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0, temperature: float = 1.0) -> np.ndarray:
+    """[rows, labels] float64, in the order of `ids`."""
+    return shares(read_logits(model, ids, batch_size, pad_to), temperature)

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, roc_auc_score
 
+from tenor.results.calibrate import expected_error
+
 # Upper ends of the slices by length, in tokens; film reviews have 230 on average.
 SLICES = (50, 100, 200, 400)
 
@@ -31,7 +33,7 @@ def measure(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[Any
 
     Returns:
         rows, accuracy, accuracy_low, accuracy_high, f1 (of the positive label; of more than two labels the mean), auc
-        (likewise one against the rest; None where a label is absent), loss, confusion ([true][predicted]), labels, by_length.
+        (likewise one against the rest; None where a label is absent), loss, calibration_error (results/calibrate.py), confusion ([true][predicted]), labels, by_length.
     """
     predicted = probabilities.argmax(1)
     right = predicted == targets
@@ -46,6 +48,7 @@ def measure(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[Any
         "f1": float(f1_score(targets, predicted, labels=every, average="binary" if two else "macro", zero_division=0)),
         "auc": None,
         "loss": float(log_loss(targets, np.clip(probabilities, 1e-15, 1), labels=every)),
+        "calibration_error": expected_error(probabilities, targets),
         "confusion": confusion_matrix(targets, predicted, labels=every).tolist(),
         "labels": list(labels),
     }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+ERROR_IS = "expected calibration error, 15 equal bins of the top label's probability"
+
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ddd;padding:.3rem .8rem;text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums}svg{max-width:100%;height:auto}h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}
@@ -27,6 +29,24 @@ def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]
     return f"The network wins: {test['accuracy']:.1%} against the linear baseline's {linear['accuracy']:.1%} ({points})."
 
 
+def calibrated(test: dict[str, Any] | None, calibration: dict[str, Any] | None) -> str:
+    """One sentence: how far may the probabilities be believed?"""
+    how = "Probabilities are not calibrated." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {calibration['rows']:,} validation rows."
+    if not test or "calibration_error" not in test:  # folders of format 1
+        return how
+    return f"{how} On the test rows they are off by {test['calibration_error']:.3f} on average ({ERROR_IS})."
+
+
+def shrunk(found: dict[str, Any]) -> str:
+    """One sentence: how small did a model become, and what did it cost?"""
+    sizes = f"Weights stored as {found['weights']}: {found['weight_bytes'] / 1e6:.2f} MB instead of {found['weight_bytes_before'] / 1e6:.2f}"
+    check = found.get("check")
+    if not check:
+        return f"{sizes}. What that cost was not measured."
+    same = f"{check['labels_changed']:,} of {check['rows']:,} answers changed"
+    return f"{sizes}; on {check['rows']:,} rows accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most."
+
+
 def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
     """(heading, sentences, table with its head line) each; a table may be empty."""
     data, test, linear = metrics["data"], metrics.get("test"), metrics.get("baseline")
@@ -39,6 +59,8 @@ def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[
             table.append([linear["name"], f"{linear['accuracy']:.4f}", "", ""])
     else:
         result = ["No test rows were read: " + ("training was interrupted." if not metrics["finished"] else "the split has none.")]
+    if metrics.get("shrunk"):
+        result.append(shrunk(metrics["shrunk"]))
     out = [("Result", result, table), ("Data", data["sentences"], [])]
     if test:
         names = [str(x) for x in test["labels"]]
@@ -48,7 +70,7 @@ def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[
     limits = [
         "It knows the kind of texts it was trained on; on others the numbers above do not hold.",
         f"Texts are cut to {config['text']['max_tokens']} tokens; `tokens_cut` says by how much.",
-        "Probabilities are not calibrated.",
+        calibrated(test, metrics.get("calibration")),
         "The texts it was trained on may carry a licence of their own that bears on the model.",
     ]
     return [*out, ("Limits", limits, [])]

@@ -96,7 +96,7 @@ def fit(
         preset: all settings.
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
-        start: what the encoder starts from; the tokenizer of `train` is then its own.
+        start: what the network starts from; the tokenizer of `train` and pairs of words are then its own.
 
     Returns:
         The classifier, and how it came to be.
@@ -108,7 +108,7 @@ def fit(
     tokenizer, whole = train.tokenizer, train.ids
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
         counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
-        pairs = choose_pairs(whole, train_targets, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
+        pairs = start.pairs if start else choose_pairs(whole, train_targets, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
     with torch.random.fork_rng():
         seed_torch(preset.train.seed)
         try:
@@ -119,7 +119,7 @@ def fit(
             raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
         read = pipeline.with_pairs(whole)
         if start:
-            start.give(pipeline.network.encoder)
+            start.give(pipeline.network, labels)
         elif counting:
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:

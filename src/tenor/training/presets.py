@@ -81,12 +81,16 @@ PRETRAIN = Preset(
 )
 
 
+# What a training that starts from a model takes from it, and nobody else can choose.
+GIVEN = ("cell", "layers", "hidden", "embedding", "bidirectional", "vocab", "tokens")
+
+
 def from_pretrained(preset: Preset, text: TextConfig, model: ModelConfig) -> Preset:
-    """A preset for a network that starts from a pretrained one: its tokens and sizes are the pretrained one's."""
+    """A preset for a network that starts from a pretrained one: its tokens (pairs of words too) and sizes are the pretrained one's."""
     sizes = {name: getattr(model, name) for name in ("cell", "layers", "hidden", "embedding", "bidirectional")}
     return replace(
         preset,
-        text=replace(preset.text, tokens=text.tokens, vocab=text.vocab, pairs=0),
+        text=replace(preset.text, tokens=text.tokens, vocab=text.vocab, pairs=text.pairs),
         model=replace(preset.model, **sizes),
         train=replace(preset.train, vectors=False),
     )

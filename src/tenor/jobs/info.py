@@ -1,0 +1,58 @@
+"""`tenor info`: what a model is, how good it was, and which kernel runs it here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenor.box.names import BOX, model_folder, present
+from tenor.cells.kernels import describe
+from tenor.pipeline import Pipeline
+from tenor.pretrained import Pretrained
+from tenor.results.report import calibrated, percent, shrunk, verdict
+from tenor.store import Stored, read, size
+
+
+def machine() -> tuple[dict[str, Any], list[str]]:
+    """What this machine runs recurrent layers with, and the models of the box (by name their folder, or None); and the same for people."""
+    here, places = describe(), present()
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in here.items()]
+    for name, place in places.items():
+        lines += ["", *(info(name)[1] if place else [f"{name}: not in this install"])]
+    return here | {"models": {name: str(place) if place else None for name, place in places.items()}}, lines
+
+
+def info(model: str) -> tuple[dict[str, Any], list[str]]:
+    """config, metrics, number of weights, bytes of the folder, kernel (of a classifier); and the same for people, the first line naming the model.
+
+    Raises:
+        TenorError: no model folder, damaged, or of a newer format.
+    """
+    folder = model_folder(model)
+    stored = read(folder)
+    pretrained = stored.config.get("task") == "pretrain"
+    found = Pretrained.of(stored, model) if pretrained else Pipeline.rebuilt(stored)
+    weights = sum(w.size for w in stored.weights.values())
+    numbers = {"config": stored.config, "metrics": stored.metrics, "weights": weights, "bytes": size(folder)}
+    m, t = found.model, found.text
+    both, pooling = "bidirectional " if m.bidirectional else "", "" if pretrained else f", {m.pooling} pooling"
+    kind = stored.config.get("weights", "float32")
+    lines = [
+        f"Network: embedding {m.embedding}, {m.layers} x {both}{m.cell.upper()} {m.hidden}{pooling}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
+        f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})",
+    ]
+    if isinstance(found, Pretrained):
+        return numbers, [f"{model}: pretrain", *lines, f"A training starts from it: tenor train SOURCE --from {model}"]
+    box = f"; ships with Tenor ({BOX[model]})" if model in BOX else ""
+    kernel = {"kernel": found.network.path}
+    return numbers | kernel, [f"{model}: classify, labels {', '.join(map(str, found.labels))}{box}", *lines, f"Kernel here: {found.network.path}", *_results(stored)]
+
+
+def _results(stored: Stored) -> list[str]:
+    metrics = stored.metrics
+    test, linear = metrics.get("test"), metrics.get("baseline")
+    return [
+        *([f"Test ({metrics['split']}): {percent(test)}"] if test else []),
+        *([verdict(test, linear, metrics["versus_baseline"])] if test and linear else []),
+        calibrated(test, metrics.get("calibration")),
+        *([shrunk(metrics["shrunk"])] if "shrunk" in metrics else []),
+    ]

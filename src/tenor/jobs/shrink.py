@@ -1,0 +1,84 @@
+"""`tenor shrink`: a trained model in few bytes, without report and curves; what that costs is measured where there are rows to do so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tenor import store
+from tenor.box.names import model_folder
+from tenor.compact import packed, unpacked
+from tenor.data.datasets import Progress
+from tenor.errors import TenorError
+from tenor.jobs.evaluate import labelled
+from tenor.pipeline import Pipeline
+from tenor.results.report import card, pretrained_card
+
+
+@dataclass(frozen=True)
+class ShrinkOrder:
+    """What the user asked for."""
+
+    model: str
+    out: Path
+    weights: str = "int8"  # compact.KINDS
+    check: str | None = None  # labelled rows to compare both models on
+    part: str | None = None
+    text: str | None = None
+    label: str | None = None
+    stars: str = "classes"
+    skip_bad: bool = False
+    overwrite: bool = False
+    labels: tuple[str, ...] | None = None  # other names for the labels, in their order
+
+
+def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, Any]:
+    """Run the job.
+
+    Returns:
+        weights (their kind), weight_bytes and weight_bytes_before, folder_bytes and folder_bytes_before, the folder's path; with rows to
+        check on also check: rows, accuracy_before, accuracy_after, labels_changed, and the greatest change of a probability.
+
+    Raises:
+        TenorError: anything the user can mend; nothing is then written at `order.out`.
+    """
+    folder = model_folder(order.model)
+    stored = store.read(folder)
+    store.check_free(order.out, order.overwrite)
+    inside = packed(stored.weights, order.weights)
+    found: dict[str, Any] = {"weights": order.weights, "weight_bytes_before": _bytes(packed(stored.weights, stored.config.get("weights", "float32"))), "weight_bytes": _bytes(inside)}
+    small = replace(stored, weights=unpacked(inside, order.weights))
+    if order.check is not None:
+        found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress)
+    config = {k: v for k, v in stored.config.items() if k not in ("format", "files")} | {"weights": order.weights}
+    if order.labels:
+        if len(order.labels) != len(config["labels"]):
+            raise TenorError(f"The model has the labels {config['labels']}; got {len(order.labels)} names for them.")
+        config["labels"] = list(order.labels)
+    small = replace(small, config=config, metrics=stored.metrics | {"shrunk": found})
+    write = pretrained_card if config.get("task") == "pretrain" else card
+    before = store.size(folder)
+    store.write(order.out, small, {"README.md": write(order.out.name, config, small.metrics, small.history)}, order.overwrite)
+    return found | {"folder_bytes_before": before, "folder_bytes": store.size(order.out), "model": str(order.out)}
+
+
+def _bytes(weights: Mapping[str, np.ndarray]) -> int:
+    return sum(w.nbytes for w in weights.values())
+
+
+def _compare(before: Pipeline, after: Pipeline, order: ShrinkOrder, progress: Progress | None) -> dict[str, Any]:
+    assert order.check is not None
+    _, rows, targets = labelled(order.check, before.labels, order.part, order.text, order.label, order.stars, order.skip_bad, progress)
+    texts = [r.text for r in rows]
+    (one, _), (other, _) = before.probabilities(texts), after.probabilities(texts)
+    return {
+        "rows": len(rows),
+        "accuracy_before": float((one.argmax(1) == targets).mean()),
+        "accuracy_after": float((other.argmax(1) == targets).mean()),
+        "labels_changed": int((one.argmax(1) != other.argmax(1)).sum()),
+        "greatest_change": float(abs(one - other).max()),
+    }
