@@ -44,7 +44,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed: the same seed and data give the same model.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32" or "bfloat16".
-        start: a model to start from, pretrained or trained: a folder, or "reviews-en", which ships with Tenor. Tokens, sizes and weights are then its own, and where the labels are
+        start: a model to start from, pretrained or trained: a folder, or "reviews-en", in installs that have it. Tokens, sizes and weights are then its own, and where the labels are
             the same its answers too; cell, layers, hidden, embedding, bidirectional, vocab and tokens cannot be chosen.
 
     After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.
@@ -172,7 +172,7 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     """A classifier from a model folder, whoever wrote it; needs no training data and executes nothing.
 
     Args:
-        folder: of the model, or the name of one that ships with Tenor: "reviews-en" (a folder of that name is "./reviews-en").
+        folder: of the model, or "reviews-en", in installs that have it (a folder of that name is "./reviews-en").
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-BF16 and VNNI).
 

@@ -19,7 +19,7 @@ from tenor.terminal import LiveBar, Talk, counting, err, out, show_table, show_t
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
-Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or a model that ships with Tenor, by its name.")]
+Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or reviews-en, in installs that have it (make box makes it).")]
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
 LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
 Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
@@ -81,7 +81,7 @@ def train(
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: reviews-en, which ships with Tenor, or a folder (of tenor pretrain, or an earlier training).")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en, in installs that have it.")] = None,
     seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -265,9 +265,9 @@ def predict(
     out.print(f"Written to {escape(str(target))}")
 
 
-@app.command(epilog="Examples: tenor info; tenor info reviews-en; tenor info my-model")
+@app.command(epilog="Examples: tenor info; tenor info my-model")
 def info(
-    model: Annotated[str | None, typer.Argument(help="A model folder, or reviews-en; without one, what this machine runs recurrent layers with, and reviews-en.")] = None,
+    model: Annotated[str | None, typer.Argument(help="A model folder; without one, what this machine runs recurrent layers with.")] = None,
     named: Annotated[str | None, typer.Option("-m", "--model", help="The same, as other commands take it.")] = None,
     as_json: Json = False,
 ) -> None:
