@@ -20,7 +20,7 @@ Contenders, all with the same weights, inputs and cotangents, all giving the gra
 Generous to torch: the padded ones start their second direction in the padding, so they compute something else there and save
 the moves that would set it right, and they count all the same; the fastest contender but `native` is `torch's best`.
 
-All contenders run in turn, repeat by repeat, three to five times each; the median counts. Who was twice as slow as the fastest of
+All contenders run in turn, repeat by repeat, three to five times each, each time after a pass over the last batch that is not timed; the median counts. Who was twice as slow as the fastest of
 torch's on the shortest batch gets two repeats, who was 20 times slower or took 10 s one. Before a row's clock starts, native's outputs and
 gradients must equal those of torch.nn in float32 on packed rows, on a third of the shortest batch's lengths. `gflops` counts the products of
 real tokens; `share` is that of the matrix rate: the highest that torch's products reached in the whole run, one for each format (MatrixRate).
