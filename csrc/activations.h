@@ -10,10 +10,10 @@
 
 namespace tenor::TENOR_ISA {
 
-// a / b for b from 1 to 1,000.
+// a / b, b from 1 to 420: what tanh divides by.
 inline Vec<float> quotient(Vec<float> a, Vec<float> b) {
 #if defined(__AMX_TILE__)
-    // On CPUs with AMX the division takes as long as 16 products; on others (Zen 4) it was the faster way.
+    // On CPUs with AMX the division takes as long as 16 products; on a Zen 4 it was the faster way; other CPUs were not measured.
     const Vec<float> rough = (Vec<float>)_mm512_maskz_rcp14_ps(-1, (__m512)b);
     return a * fma(rough, fma(-b, rough, broadcast(1.0f)), rough);  // one step of Newton's: from 14 bits to all but the last
 #else

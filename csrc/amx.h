@@ -3,7 +3,8 @@
 // In a product C += A B, tiles 0 to 3 hold C (16 columns each), 4 and 5 rows of A, 6 and 7 sixteen lines of a panel (matmul.h),
 // which lie as the instruction wants them. Two heights of tiles are in use at a time, so that any number of rows is cut into
 // nearly equal tiles without shaping the registers anew: that takes as long as 10 products (44 ns on a Xeon of 2023).
-// A row's sums are taken in the order of k whatever tile it is in. Denormal operands count as 0, as with AVX512-BF16.
+// A row's sums are taken in the same order whatever tile it is in: 32 ks (64 of 8 bits) at a time, as the instruction takes them,
+// which is another order than AVX512-BF16's. Denormal operands count as 0 for both.
 #pragma once
 
 #include "simd.h"
@@ -48,9 +49,11 @@ template <>
 constexpr bool TILED<S8> = true;
 
 struct TileCut {
-    int rows, height[2], tiles[2];
+    int rows, height[2] = {}, tiles[2] = {};
 
     // Shapes this thread's registers. Another cut, or another library's use of them, ends it.
+    TileCut(const TileCut&) = delete;
+    TileCut& operator=(const TileCut&) = delete;
     explicit TileCut(int64_t count) : rows(int(count)) {
         if (!rows) return;
         const int all = (rows + TILE_ROWS - 1) / TILE_ROWS, low = rows / all, higher = rows % all;
@@ -63,7 +66,7 @@ struct TileCut {
         } shape;
         for (int tile = 0; tile < 8; tile++) shape.bytes[tile] = TILE_BYTES, shape.rows[tile] = TILE_ROWS;
         for (int tile = 0; tile < 6; tile++) shape.rows[tile] = uint8_t(height[tile < 4 ? tile / 2 : tile - 4]);
-        _tile_loadconfig(&shape);
+        __asm__ volatile("ldtilecfg %0" ::"m"(shape));  // GCC before 12.4 takes _tile_loadconfig to read 8 bytes, and may drop the others (its bug 114098)
     }
 };
 template <>
@@ -75,20 +78,32 @@ struct Cut<S8> : TileCut {
     using TileCut::TileCut;
 };
 
-// The registers' memory back to the system, which then need not save it; after a thread's last product.
+template <class Op>
 struct TilesInUse {
-    ~TilesInUse() { _tile_release(); }
+    ~TilesInUse() {
+        if constexpr (TILED<Op>) _tile_release();
+    }
 };
+
+// Inline assembly is hidden from AddressSanitizer: it is shown both ends of each row of a tile.
+inline void shown_to_sanitizer([[maybe_unused]] const void* from, [[maybe_unused]] int64_t stride, [[maybe_unused]] int rows) {
+#if defined(__SANITIZE_ADDRESS__)
+    for (int r = 0; r < rows; r++)
+        for (int end : {0, TILE_BYTES - 1}) (void)*(static_cast<const volatile char*>(from) + r * stride + end);
+#endif
+}
 
 // Tiles of one height (SIDE 0 or 1) or of both, one below the other (SIDE 2), by one or two of a panel's vectors from v on.
 // row: the first of either height.
 template <class Op, int SIDE, int V>
-void tile_product(const Term* terms, int count, int v, const int64_t* row, const Sums<typename Op::acc>& sums) {
+void tile_product(const Term* terms, int count, int v, const TileCut& cut, const int64_t* row, const Sums<typename Op::acc>& sums) {
     using acc = typename Op::acc;
     constexpr bool FIRST = SIDE != 1, SECOND = SIDE != 0, WIDE = V == 2;
     const auto from = [&](int side, int i) { return sums.from + row[side] * sums.from_stride + sums.from_at[v + i]; };
     const auto to = [&](int side, int i) { return sums.to + row[side] * sums.stride + sums.at[v + i]; };
     const int64_t from_bytes = sums.from_stride * int64_t(sizeof(acc)), to_bytes = sums.stride * int64_t(sizeof(acc));
+    for (int side = !FIRST; side <= SECOND; side++)
+        for (int i = 0; i < V; i++) shown_to_sanitizer(from(side, i), from_bytes, cut.height[side]), shown_to_sanitizer(to(side, i), to_bytes, cut.height[side]);
     if constexpr (FIRST) _tile_loadd(0, from(0, 0), from_bytes);
     if constexpr (FIRST && WIDE) _tile_loadd(1, from(0, 1), from_bytes);
     if constexpr (SECOND) _tile_loadd(2, from(1, 0), from_bytes);
@@ -99,10 +114,13 @@ void tile_product(const Term* terms, int count, int v, const int64_t* row, const
     else                                  \
         _tile_dpbusd(sum, left, right)
     for (const Term* term = terms; term < terms + count; term++) {
-        const char *a = term->a + row[0] * term->stride, *second = term->a + row[1] * term->stride;
+        const char *a = term->a + row[0] * term->stride, *second = SECOND ? term->a + row[1] * term->stride : nullptr;
         const int64_t stride = term->stride, panel = term->whole * TILE_ROWS * TILE_BYTES;
         const char* b = term->panel + v * panel;
-        for (int64_t k = 0; k < term->whole; k++, a += TILE_BYTES, second += TILE_BYTES, b += TILE_ROWS * TILE_BYTES) {
+        for (int64_t k = 0; k < term->whole; k++, a += TILE_BYTES, second += SECOND ? TILE_BYTES : 0, b += TILE_ROWS * TILE_BYTES) {
+            if (FIRST) shown_to_sanitizer(a, stride, cut.height[0]);
+            if (SECOND) shown_to_sanitizer(second, stride, cut.height[1]);
+            shown_to_sanitizer(b, TILE_BYTES, TILE_ROWS);
             if constexpr (FIRST) _tile_loadd(4, a, stride);
             _tile_loadd(6, b, TILE_BYTES);
             if constexpr (FIRST) { TENOR_TIMES(0, 4, 6); }
@@ -135,17 +153,18 @@ void multiply_tiles(const Term* terms, int term_count, int vectors, const TileCu
             const bool first = left[0], second = left[1];
             const int64_t row[2] = {at, at + (first ? cut.height[0] : 0)};
             if (first && second)
-                (two ? tile_product<Op, 2, 2> : tile_product<Op, 2, 1>)(terms, term_count, v, row, sums);
+                (two ? tile_product<Op, 2, 2> : tile_product<Op, 2, 1>)(terms, term_count, v, cut, row, sums);
             else if (first)
-                (two ? tile_product<Op, 0, 2> : tile_product<Op, 0, 1>)(terms, term_count, v, row, sums);
+                (two ? tile_product<Op, 0, 2> : tile_product<Op, 0, 1>)(terms, term_count, v, cut, row, sums);
             else
-                (two ? tile_product<Op, 1, 2> : tile_product<Op, 1, 1>)(terms, term_count, v, row, sums);
+                (two ? tile_product<Op, 1, 2> : tile_product<Op, 1, 1>)(terms, term_count, v, cut, row, sums);
             at = row[1] + (second ? cut.height[1] : 0);
             left[0] -= first, left[1] -= second;
         }
     }
 }
 #else
+template <class Op>
 struct TilesInUse {};
 #endif
 

@@ -35,16 +35,19 @@ extern const Isa isa;
 namespace avx512_bf16 {
 extern const Isa isa;
 }
+#if defined(TENOR_AMX_KERNELS)
 namespace amx {
 extern const Isa isa;
 }
 #endif
+#endif
 
 namespace {
 
-#if defined(TENOR_X86_KERNELS)
+#if defined(TENOR_AMX_KERNELS)
 // True if the CPU has AMX for bfloat16 and 8 bits, and the system lets this process use its registers: Linux wants to be asked
-// (https://docs.kernel.org/arch/x86/xstate.html), and its answer holds for all threads and for forked children.
+// (https://docs.kernel.org/arch/x86/xstate.html), and its answer holds for all threads and for forked children. It refuses where a
+// signal stack of another library is too small for the registers, and refuses such stacks afterwards.
 bool has_amx() {
 #if defined(__linux__)
     constexpr unsigned BF16 = 1u << 22, TILE = 1u << 24, INT8 = 1u << 25;  // CPUID 7, register D
@@ -63,7 +66,9 @@ std::vector<const Isa*> find_present() {
 #if defined(TENOR_X86_KERNELS)
     const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+#if defined(TENOR_AMX_KERNELS)
     if (bf16 && has_amx()) found.push_back(&amx::isa);
+#endif
     if (bf16) found.push_back(&avx512_bf16::isa);
     if (v4) found.push_back(&avx512::isa);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::isa);
@@ -100,11 +105,15 @@ class Pool {
             }
         }
         const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-        void* block = std::aligned_alloc(rounded < LARGE ? ALIGN : LARGE / 2, rounded + ALIGN);
-        if (!block) throw std::bad_alloc();
 #if defined(__linux__)
         // A step writes a little to each of many rows, so pages of 4 KB are many: GRU and RNN in bfloat16 gained 5 to 10 %, others nothing that could be seen.
-        if (rounded >= LARGE) madvise(block, rounded + ALIGN, MADV_HUGEPAGE);  // an advice: it may be refused
+        const size_t align = rounded < LARGE ? ALIGN : PAGE, all = (rounded + ALIGN + align - 1) / align * align;
+        void* block = std::aligned_alloc(align, all);
+        if (!block) throw std::bad_alloc();
+        if (align == PAGE) madvise(block, all, MADV_HUGEPAGE);  // an advice: it may be refused
+#else
+        void* block = std::aligned_alloc(ALIGN, rounded + ALIGN);
+        if (!block) throw std::bad_alloc();
 #endif
         *static_cast<size_t*>(block) = rounded;
         return static_cast<char*>(block) + ALIGN;
@@ -126,7 +135,7 @@ class Pool {
     }
 
   private:
-    static constexpr size_t ALIGN = 64, SLACK = 4096, LARGE = size_t(4) << 20, MOST = size_t(512) << 20, COUNT = 256;
+    static constexpr size_t ALIGN = 64, SLACK = 4096, PAGE = size_t(2) << 20, LARGE = 2 * PAGE, MOST = size_t(512) << 20, COUNT = 256;
     static size_t size(const void* block) { return *reinterpret_cast<const size_t*>(static_cast<const char*>(block) - ALIGN); }
     std::mutex mutex_;
     std::vector<void*> free_;  // oldest first

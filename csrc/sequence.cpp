@@ -198,7 +198,7 @@ struct Sequence {
         const auto in = forward_panels<Op>(l, w.in, l.ip);
         Scratch<acc> pre(ROWS * sums);
         Scratch<elem> x(ROWS * l.ip);
-        [[maybe_unused]] TilesInUse in_use;
+        [[maybe_unused]] const TilesInUse<Op> in_use;
         for (int64_t first = from; first < to; first += ROWS) {
             const int64_t n = least(ROWS, to - first);
             const char* a[ROWS];
@@ -222,6 +222,7 @@ struct Sequence {
     }
 
     // A panel of a step: bias + x W_ih + h W_hh -> c[r], a block for this panel alone. x: its first row; h: all, equally far apart.
+    // The input fills its tiles (`whole` below), so nothing of it is left for the vectors.
     template <class C>
     static void both_products(const Panels<Op>& in, const Panels<Op>& hid, int panel, const Cut<Op>& cut, const elem* x, const char* const* h, const acc* bias, acc* const* c) {
         if constexpr (TILED<Op>) {
@@ -277,7 +278,7 @@ struct Sequence {
         Scratch<acc*> block_row(AT_ONCE ? n : 1);
         for (int64_t r = 0; AT_ONCE && r < n; r++) block_row[r] = block + r * block_size;
         Scratch<elem> gathered(AT_ONCE && !p.ids ? room * l.ip : 1);
-        [[maybe_unused]] TilesInUse in_use;
+        [[maybe_unused]] const TilesInUse<Op> in_use;
         read_state(l, p.h0, d * p.batch + from, n, h);
         if (C::HAS_CELL) read_state(l, p.c0, d * p.batch + from, n, c);
         if (p.mask) read_state(l, p.mask, d * p.batch + from, n, mask);
@@ -401,7 +402,7 @@ struct Sequence {
         Scratch<acc> dh(n * hp), dc(C::HAS_CELL ? n * hp : 1), c0(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), masked(p.mask ? n * hp : 1);
         Scratch<const char*> a(n);
         Scratch<acc*> row(n);
-        [[maybe_unused]] TilesInUse in_use;
+        [[maybe_unused]] const TilesInUse<Op> in_use;
         read_state(l, p.d_hn, d * p.batch + from, n, dh);
         if (C::HAS_CELL) {
             read_state(l, p.d_cn, d * p.batch + from, n, dc);
@@ -482,7 +483,7 @@ struct Sequence {
         Scratch<acc> sum(n * columns);
         Scratch<const char*> a(n);
         Scratch<acc*> row(n);
-        [[maybe_unused]] TilesInUse in_use;
+        [[maybe_unused]] const TilesInUse<Op> in_use;
         const Cut<Op> cut(n);
         memset(sum, 0, n * columns * sizeof(acc));
         for (int d = 0; d < l.directions; d++) {
@@ -535,7 +536,7 @@ struct Sequence {
         Scratch<acc*> row(sums);
         // With tiles so few of its columns at a time that they stay in the first cache level: tiles of `right` come from the second as fast.
         const int64_t together = TILED<Op> ? 2 * TILE_ROWS : sums;
-        [[maybe_unused]] TilesInUse in_use;
+        [[maybe_unused]] const TilesInUse<Op> in_use;
         for (int64_t i = 0; i < sums; i++) a[i] = reinterpret_cast<const char*>(left + i * (TILED<Op> ? CHUNK : PAIR));
         for (int64_t at_row = from; at_row < to; at_row += CHUNK) {
             const int64_t rows = least(CHUNK, to - at_row), filled = (rows + WHOLE - 1) / WHOLE * WHOLE;
@@ -643,7 +644,8 @@ struct Sequence {
 #if !defined(__AVX512VNNI__)
     static constexpr void (*pack_8)(const Layer&, int) = nullptr;
 #endif
-    static constexpr Kernels kernels = {W, TILED<Op> ? TILE_BYTES / int(sizeof(elem)) : PAIR, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
+    static constexpr int WHOLE = TILED<Op> ? TILE_BYTES / int(sizeof(elem)) : PAIR;
+    static constexpr Kernels kernels = {W, WHOLE, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
 };
 
 template <Vec<float> (*F)(Vec<float>)>

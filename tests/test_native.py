@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -104,12 +105,54 @@ def test_bfloat16_rounds_as_the_specification_does(cell, data):
             del os.environ["TENOR_ISA"]
 
 
+@contextmanager
+def threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
-def test_bfloat16_over_more_rows_than_are_multiplied_together(cell, isa):
+@pytest.mark.parametrize("count", [1, 2])
+def test_bfloat16_over_more_rows_than_are_multiplied_together(cell, count, isa):
     """Weight gradients take 512 rows at a time, steps of 16 sequences and more both products at once, others those of several steps."""
     case = Case(cell, [60] * 17 + [33] * 20 + [3] * 9, 70, 50, 2, dtype=torch.bfloat16, seed=5)
-    for i, (a, b) in enumerate(zip(case.results(), case.results(reference.run), strict=True)):
-        assert float((a - b).norm()) < 0.04 * float(b.norm()), f"{isa}, result {i}"
+    with threads(count):
+        found = case.results()
+    for i, (a, b) in enumerate(zip(found, case.results(reference.run), strict=True)):
+        far, size = (t.flatten(0, -2).norm(dim=-1) if t.dim() > 1 else t.abs() for t in (a - b, b))
+        assert float(far.max()) < 0.02 * float(size.max()), f"result {i}"  # of 30 random problems the farthest row was 0.005 apart
+
+
+@pytest.mark.parametrize("hidden", [15, 17, 48, 64])
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 31, 33, 49, 511, 513])
+def test_bfloat16_is_exact_where_no_sum_is_rounded(rows, hidden, isa):
+    """Whole numbers of 8 bits at most, one step of relu: every product and its gradients must equal float32's to the bit."""
+    case = Case("rnn_relu", [1] * rows, 79 - hidden, hidden, 1, dtype=torch.bfloat16)
+    random = torch.Generator().manual_seed(rows * hidden)
+    with torch.no_grad():
+        for t in (*case.leaves, *case.cotangents):
+            t.copy_(torch.randint(-3, 4, t.shape, generator=random))
+    case.cotangents[1].zero_()  # of h_n, the same numbers as the output here
+    with threads(1):
+        found = case.results()
+    case.compute = torch.float32
+    for i, (a, b) in enumerate(zip(found, case.results(reference.run), strict=True)):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, msg=lambda m, i=i: f"result {i}: {m}")
+
+
+def test_outputs_and_gradients_outlive_the_passes_that_made_them():
+    """Their memory is the engine's, which must not use it again."""
+    case = Case("lstm", [40] * 12, 30, 33, 2)
+    kept = case.results()
+    copies = [t.clone() for t in kept]
+    for seed in range(8):
+        Case("gru", [40] * 12, 30, 33, 2, seed=seed).results()
+    for a, b in zip(kept, copies, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -141,40 +184,32 @@ def test_activations_keep_their_bounds(isa):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_row_has_the_same_bits_alone_and_in_any_batch_and_on_any_threads(cell, dtype):
-    case = Case(cell, [9, 9, 8, 8, 7, 5, 5, 5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0], 13, 37, 2, dtype=dtype)
-    threads = torch.get_num_threads()
+def test_a_row_has_the_same_bits_alone_and_in_any_batch_and_on_any_threads(cell, dtype, isa):
+    case = Case(cell, [9] * 17 + [8, 8, 7, 5, 5, 5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0], 13, 37, 2, masked=True, dtype=dtype)
     alike = []
-    try:
-        for count in (1, 2, 3, 7):
-            torch.set_num_threads(count)
+    for count in (1, 2, 3, 7):
+        with threads(count):
             big = Case(cell, [60] * 40, 40, 37, 2, dtype=dtype)  # enough work that the threads are used
             alike.append([t.detach() for t in (*case.outputs(), *big.outputs())])
-    finally:
-        torch.set_num_threads(threads)
     for other in alike[1:]:
         for a, b in zip(other, alike[0], strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0)
     starts = torch.cumsum(case.sizes, 0) - case.sizes
-    for row in (0, 6, 17, 18):
+    for row in (0, 16, 22, 32, 33):
         at = starts[: int((case.sizes > row).sum())] + row
         c0 = None if case.c0 is None else case.c0[:, row : row + 1]
-        out, h, _ = native.run(cell, case.x[at], torch.ones(len(at), dtype=torch.int64), case.h0[:, row : row + 1], c0, [tuple(w) for w in case.weights], dtype)
+        out, h, _ = native.run(cell, case.x[at], torch.ones(len(at), dtype=torch.int64), case.h0[:, row : row + 1], c0, [tuple(w) for w in case.weights], dtype, case.mask[:, row : row + 1])
         torch.testing.assert_close(out, alike[0][0][at], rtol=0, atol=0)
         torch.testing.assert_close(h[:, 0], alike[0][1][:, row], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_do_not_depend_on_threads_beyond_rounding(cell):
-    threads = torch.get_num_threads()
     case = Case(cell, [60] * 40 + [3], 40, 37, 1)
     found = []
-    try:
-        for count in (1, 4):
-            torch.set_num_threads(count)
+    for count in (1, 4):
+        with threads(count):
             found.append(case.results())
-    finally:
-        torch.set_num_threads(threads)
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 

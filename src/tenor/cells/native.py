@@ -214,7 +214,8 @@ def address(tensor: Tensor | None) -> int:
 
 def room(like: Tensor, *shape: int) -> Tensor:
     """like.new_empty, its memory from the engine's pool: torch gives large blocks back to the system, and each new page of one costs a fault."""
-    found: Tensor = (_engine.doubles if like.dtype == torch.float64 else _engine.floats)(shape)
+    of_type = {torch.float32: _engine.floats, torch.float64: _engine.doubles}[like.dtype]
+    found: Tensor = of_type(shape)
     return found
 
 
