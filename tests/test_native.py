@@ -117,7 +117,8 @@ def threads(count):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_bfloat16_over_more_rows_than_are_multiplied_together(cell, count, isa):
+@pytest.mark.usefixtures("isa")
+def test_bfloat16_over_more_rows_than_are_multiplied_together(cell, count):
     """Weight gradients take 512 rows at a time, steps of 16 sequences and more both products at once, others those of several steps."""
     case = Case(cell, [60] * 17 + [33] * 20 + [3] * 9, 70, 50, 2, dtype=torch.bfloat16, seed=5)
     with threads(count):
@@ -129,7 +130,8 @@ def test_bfloat16_over_more_rows_than_are_multiplied_together(cell, count, isa):
 
 @pytest.mark.parametrize("hidden", [15, 17, 48, 64])
 @pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 31, 33, 49, 511, 513])
-def test_bfloat16_is_exact_where_no_sum_is_rounded(rows, hidden, isa):
+@pytest.mark.usefixtures("isa")
+def test_bfloat16_is_exact_where_no_sum_is_rounded(rows, hidden):
     """Whole numbers of 8 bits at most, one step of relu: every product and its gradients must equal float32's to the bit."""
     case = Case("rnn_relu", [1] * rows, 79 - hidden, hidden, 1, dtype=torch.bfloat16)
     random = torch.Generator().manual_seed(rows * hidden)
@@ -184,7 +186,8 @@ def test_activations_keep_their_bounds(isa):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_row_has_the_same_bits_alone_and_in_any_batch_and_on_any_threads(cell, dtype, isa):
+@pytest.mark.usefixtures("isa")
+def test_a_row_has_the_same_bits_alone_and_in_any_batch_and_on_any_threads(cell, dtype):
     case = Case(cell, [9] * 17 + [8, 8, 7, 5, 5, 5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0], 13, 37, 2, masked=True, dtype=dtype)
     alike = []
     for count in (1, 2, 3, 7):
