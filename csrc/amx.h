@@ -89,7 +89,7 @@ struct TilesInUse {
 inline void shown_to_sanitizer([[maybe_unused]] const void* from, [[maybe_unused]] int64_t stride, [[maybe_unused]] int rows) {
 #if defined(__SANITIZE_ADDRESS__)
     for (int r = 0; r < rows; r++)
-        for (int end : {0, TILE_BYTES - 1}) (void)*(static_cast<const volatile char*>(from) + r * stride + end);
+        for (int end = 0; end < TILE_BYTES; end += TILE_BYTES - 1) (void)*(static_cast<const volatile char*>(from) + r * stride + end);
 #endif
 }
 
