@@ -87,7 +87,7 @@ def test_python_has_it_too():
 def test_an_install_without_it_says_so(box, reviews):
     shutil.rmtree(box / REVIEWS)
     assert present() == {REVIEWS: None}
-    with pytest.raises(TenorError, match=r"not in this install.*Name a model folder with -m"):
+    with pytest.raises(TenorError, match=r"not in this install.*Name a model folder; one is made"):
         package.load(REVIEWS)
     for command in (["predict", "late"], ["evaluate", reviews], ["train", reviews, "--from", REVIEWS], ["info", REVIEWS]):
         done = run(box, *command)

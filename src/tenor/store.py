@@ -43,7 +43,7 @@ class Stored:
 def check_name(out: Path) -> None:
     """Raises TenorError if `out` has the name of a model in the box, which would be read in its place."""
     if str(out) in BOX:
-        raise TenorError(f"{out} is the name of a model that ships with Tenor, and -m {out} would read that one. Choose another --out.")
+        raise TenorError(f"{out} is a name kept for a model of Tenor's own, and -m {out} would read that one. Choose another --out.")
 
 
 def check_free(out: Path, overwrite: bool) -> None:

@@ -20,7 +20,7 @@ def model_folder(model: str | Path) -> Path:
     if model in BOX:
         folder = FOLDER / str(model)
         if not folder.is_dir():
-            raise TenorError(f"The model {model} is not in this install of Tenor, which has no model of its own. Name a model folder with -m; one is made with: tenor train SOURCE --out my-model (or {model} itself with: make box, in a checkout of Tenor).")
+            raise TenorError(f"The model {model} is not in this install of Tenor, which has no model of its own. Name a model folder; one is made with: tenor train SOURCE --out my-model (or {model} itself with: make box, in a checkout of Tenor).")
         return folder
     path = Path(model).expanduser()
     if not path.exists() and path.name == str(model) and (guess := nearest(str(model), BOX)) != ".":
