@@ -61,7 +61,7 @@ def test_mistakes(model, tmp_path):
         shrink(ShrinkOrder(str(model), tmp_path / "s", "int4"))
     with pytest.raises(TenorError, match="got 3 names"):
         shrink(ShrinkOrder(str(model), tmp_path / "s", labels=("a", "b", "c")))
-    with pytest.raises(TenorError, match="name of a model that ships"):
+    with pytest.raises(TenorError, match="name kept for a model of Tenor"):
         shrink(ShrinkOrder(str(model), tmp_path.relative_to(tmp_path) / "reviews-en"))
     assert os.listdir(tmp_path) == []
 

@@ -231,9 +231,9 @@ def test_a_broken_line_of_jsonl_is_named(tmp_path, line, fault):
 @pytest.mark.parametrize(
     ("name", "data", "parts"),
     [
-        ("t.csv", "", ["empty", "text and a label"]),
-        ("t.csv", "\ufeff\r\n\r\n", ["empty", "text and a label"]),
-        ("t.jsonl", "\n", ["empty", "text and a label"]),
+        ("t.csv", "", ["empty", "at least one row"]),
+        ("t.csv", "\ufeff\r\n\r\n", ["empty", "at least one row"]),
+        ("t.jsonl", "\n", ["empty", "at least one row"]),
         ("t.csv", "text,label\n", ["nothing below", "text and a label"]),
         ("t.csv", b"\x89PNG\r\n\x1a\n\0\0", ["a PNG picture", "Save it as CSV"]),
         ("t.csv", b"\x7fELF\x01\0\0\0\n", ["binary data (a zero byte)", "Save it as CSV"]),
