@@ -59,7 +59,7 @@ def test_the_name_wins_over_a_folder_of_that_name(box, tmp_path, monkeypatch):
     assert model_folder(f"./{REVIEWS}") == model_folder(Path(REVIEWS)) == Path(REVIEWS)
     assert "is no model folder" in run(box, "predict", "late", "-m", f"./{REVIEWS}").stderr
     (tmp_path / REVIEWS).rmdir()
-    with pytest.raises(TenorError, match="name of a model that ships"):
+    with pytest.raises(TenorError, match="name kept for a model of Tenor"):
         store.check_free(Path(REVIEWS), False)
     store.check_free(tmp_path / REVIEWS, False)  # a name alone is taken, not every folder that ends in it
 
