@@ -51,9 +51,9 @@ constexpr bool TILED<S8> = true;
 struct TileCut {
     int rows, height[2] = {}, tiles[2] = {};
 
-    // Shapes this thread's registers. Another cut, or another library's use of them, ends it.
     TileCut(const TileCut&) = delete;
     TileCut& operator=(const TileCut&) = delete;
+    // Shapes this thread's registers. Another cut, or another library's use of them, ends it.
     explicit TileCut(int64_t count) : rows(int(count)) {
         if (!rows) return;
         const int all = (rows + TILE_ROWS - 1) / TILE_ROWS, low = rows / all, higher = rows % all;
@@ -78,6 +78,7 @@ struct Cut<S8> : TileCut {
     using TileCut::TileCut;
 };
 
+// Gives the registers back after a thread's last product, so that the system need not save them.
 template <class Op>
 struct TilesInUse {
     ~TilesInUse() {
@@ -142,7 +143,7 @@ void tile_product(const Term* terms, int count, int v, const TileCut& cut, const
     if constexpr (SECOND && WIDE) _tile_stored(3, to(1, 1), to_bytes);
 }
 
-// The sum of up to two products with a panel each, for vectors first..first + count - 1 of the panels.
+// The sum of up to two products with a panel each, for `vectors` of the panels' vectors from first_vector on.
 template <class Op>
 void multiply_tiles(const Term* terms, int term_count, int vectors, const TileCut& cut, const Sums<typename Op::acc>& sums, int first_vector = 0) {
     __asm__ volatile("" ::: "memory");  // the compiler does not know that tiles are loaded from memory

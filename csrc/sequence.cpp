@@ -307,7 +307,7 @@ struct Sequence {
                     memcpy(row[r], w.bias, sums * sizeof(acc));
                     continue;
                 }
-                if (r + AHEAD < count) fetch(a[r + AHEAD], sums * sizeof(elem));
+                if (r + AHEAD < count) fetch<3>(a[r + AHEAD], sums * sizeof(elem));
                 for (int64_t i = 0; i < sums; i += W) store(row[r] + i, Op::load_elems(reinterpret_cast<const elem*>(a[r]) + i));
             }
             int at[MOST_VECTORS];
@@ -438,9 +438,9 @@ struct Sequence {
                         now = load(cells + r * hp + j);
                         earlier_cell = load((r < earlier ? cells_before : c0.data) + r * hp + j);
                     }
-                    if (keep) soon_read(keep + (r + rows_ahead) * kept + j * C::SLOTS, C::SLOTS * W * sizeof(elem));
-                    if (C::HAS_CELL && s) soon_read(cells_before + (r + cell_rows_ahead) * hp + j, W * sizeof(acc));
-                    if (d_out) soon_read(d_out + (r + rows_ahead) * wide + j, W * sizeof(acc));
+                    if (keep) fetch<2>(keep + (r + rows_ahead) * kept + j * C::SLOTS, C::SLOTS * W * sizeof(elem));
+                    if (C::HAS_CELL && s) fetch<2>(cells_before + (r + cell_rows_ahead) * hp + j, W * sizeof(acc));
+                    if (d_out) fetch<2>(d_out + (r + rows_ahead) * wide + j, W * sizeof(acc));
                     const V h = C::SPLIT ? Op::load_elems(before + r * hp + j) : out ? load_part(out + r * wide + j, lanes) : V{};
                     store(dh + r * hp + j, C::backward(keep + (keep ? r * kept + j * C::SLOTS : 0), h, now, earlier_cell, v, C::HAS_CELL ? dc + r * hp + j : nullptr, g, gh));
                     for (int gate = 0; gate < C::GATES; gate++) {

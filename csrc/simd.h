@@ -61,11 +61,10 @@ inline void store_part(T* p, Vec<T> v, int n) {
     if (n >= width<T>) return store(p, v);
     memcpy(p, &v, n * sizeof(T));
 }
-inline void fetch(const char* from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
-}
-inline void soon_read(const void* from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i, 0, 2);
+// NEARNESS 3: into the first cache level, 2: into the second.
+template <int NEARNESS>
+inline void fetch(const void* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i, 0, NEARNESS);
 }
 template <class T>
 inline Vec<T> broadcast(T x) {
