@@ -56,6 +56,9 @@ class Ragged:
         """[rows] int64"""
         return np.diff(self.offsets)
 
+    def followed_by(self, other: Ragged) -> Ragged:
+        return Ragged(np.concatenate([self.values, other.values]), np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]))
+
     def take(self, starts: np.ndarray, lengths: np.ndarray) -> Ragged:
         """Rows of `lengths`, each from a start in `values` (a row may be taken twice or never)."""
         offsets = np.concatenate([[0], np.cumsum(lengths)])

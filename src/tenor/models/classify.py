@@ -61,14 +61,15 @@ class TextClassifier(nn.Module):
         return logits
 
     def scores(self, batch: Batch, targets: Tensor) -> Scores:
-        """targets: [all rows] int64 label indexes, of which the batch's rows are taken."""
+        """targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken."""
         logits = self(batch)
-        wanted = targets[torch.from_numpy(batch.rows)].to(logits.device)  # [B]
+        taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
+        wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
         if logits.shape[1] == 1:
-            loss = F.binary_cross_entropy_with_logits(logits[:, 0], wanted.float())
+            loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
             guessed = (logits[:, 0] > 0).long()
         else:
-            loss = F.cross_entropy(logits, wanted)
+            loss = F.cross_entropy(logits, taken)
             guessed = logits.argmax(1)
         return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
 

@@ -14,6 +14,7 @@ import torch
 
 from tenor.config import TextConfig, check
 from tenor.data.batches import by_length, pack, shuffled
+from tenor.data.excerpts import ENDS, excerpts
 from tenor.data.pairs import choose_pairs, counts_by_label
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
@@ -23,24 +24,53 @@ from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
+from tenor.training.teacher import Taught
 from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
 
 
+EXCERPTS_A_BATCH = 4  # times as many as whole texts: they have about a seventh of the words
+
+
 class ClassifyExamples:
-    """The loop's Examples for texts with a label."""
+    """The loop's Examples for texts with a label, or with a teacher's probabilities.
 
-    def __init__(self, train_ids: Ragged, train_targets: np.ndarray, validation_ids: Ragged, validation_targets: np.ndarray, preset: Preset, pad_to: int) -> None:
-        self.ids, self.targets = train_ids, torch.from_numpy(train_targets)
+    Each epoch takes all rows with a label and, of the others, a part: over all epochs each is read once.
+
+    Args:
+        whole: training texts as the tokenizer's ids. pipeline: reads them.
+        targets: [rows] int64 or [rows, labels] float32, those with a label first. labelled: how many of them are.
+        validation_ids: as the network reads them. validation_targets: [rows] int64.
+        preset: all settings.
+    """
+
+    def __init__(
+        self, whole: Ragged, pipeline: Pipeline, targets: np.ndarray, labelled: int, validation_ids: Ragged, validation_targets: np.ndarray, preset: Preset
+    ) -> None:
+        self.whole, self.read, self.labelled, self.pad_to = whole, pipeline.read, labelled, pipeline.pad_to
+        self.ids, self.targets = pipeline.read(whole), torch.from_numpy(targets)
         self.validation_ids, self.validation_targets = validation_ids, torch.from_numpy(validation_targets)
-        self.size, self.seed, self.pad_to = preset.train.batch_size, preset.train.seed, pad_to
+        self.size, self.seed, self.epochs = preset.train.batch_size, preset.train.seed, preset.train.epochs
         # Rows that are padded to one length need no batches of equal length: they are drawn plainly at random.
-        self.lengths = np.full(len(train_ids), pad_to) if pad_to else train_ids.lengths
+        self.lengths = np.full(len(whole), self.pad_to) if self.pad_to else self.ids.lengths
+        self.ends = pipeline.tokenizer.encode(list(ENDS)).values if preset.train.excerpts else None
+        self.excerpted: tuple[int, Ragged, torch.Tensor] | None = None  # epoch, texts, targets
 
-    def plan(self, epoch: int) -> Sequence[np.ndarray]:
-        return shuffled(self.lengths, self.size, self.seed, epoch)
+    def plan(self, epoch: int) -> Sequence[tuple[int | None, np.ndarray]]:
+        """(None, whole texts) and (epoch, excerpts), rows of each batch."""
+        rows = self._rows(epoch)
+        whole = [(None, rows[b]) for b in shuffled(self.lengths[rows], self.size, self.seed, epoch)]
+        if self.ends is None:
+            return whole
+        lengths = self._excerpts(epoch)[0].lengths
+        plan = [*whole, *((epoch, b) for b in shuffled(lengths, self.size * EXCERPTS_A_BATCH, self.seed, epoch))]
+        return [plan[i] for i in np.random.default_rng([self.seed, epoch, 1]).permutation(len(plan))]
 
-    def batch(self, planned: np.ndarray) -> tuple[Any, ...]:
-        return pack(self.ids, planned, self.pad_to), self.targets
+    def batch(self, planned: tuple[int | None, np.ndarray]) -> tuple[Any, ...]:
+        epoch, rows = planned
+        if epoch is None:
+            return pack(self.ids, rows, self.pad_to), self.targets
+        ids, targets = self._excerpts(epoch)
+        return pack(ids, rows, self.pad_to), targets
 
     def validation(self) -> Iterable[tuple[Any, ...]]:
         for rows in by_length(self.validation_ids.lengths, 128):
@@ -53,6 +83,19 @@ class ClassifyExamples:
         for array in (ids.values, ids.offsets, self.targets.numpy(), validation.values, validation.offsets, self.validation_targets.numpy()):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def _rows(self, epoch: int) -> np.ndarray:
+        others = np.random.default_rng(self.seed).permutation(np.arange(self.labelled, len(self.whole)))
+        return np.concatenate([np.arange(self.labelled), np.sort(others[epoch % self.epochs :: self.epochs])])
+
+    def _excerpts(self, epoch: int) -> tuple[Ragged, torch.Tensor]:
+        """One of each row of the epoch, as the network reads it, and the rows' targets."""
+        if self.excerpted is None or self.excerpted[0] != epoch:
+            assert self.ends is not None
+            rows = self._rows(epoch)
+            some = excerpts(self.whole.take(self.whole.offsets[rows], self.whole.lengths[rows]), self.ends, np.random.default_rng([self.seed, epoch, 2]))
+            self.excerpted = epoch, self.read(some), self.targets[torch.from_numpy(rows)]
+        return self.excerpted[1:]
 
 
 @dataclass(frozen=True)
@@ -87,6 +130,7 @@ def fit(
     events: Events | None = None,
     work: Path | None = None,
     start: Pretrained | None = None,
+    taught: Taught | None = None,
 ) -> tuple[Pipeline, Outcome]:
     """Train a classifier; the caller's random state is left as it was.
 
@@ -97,6 +141,7 @@ def fit(
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
         start: what the network starts from; the tokenizer of `train` and pairs of words are then its own.
+        taught: more texts to learn from, with a teacher's probabilities.
 
     Returns:
         The classifier, and how it came to be.
@@ -105,10 +150,12 @@ def fit(
         TenorError: a setting outside its range, no memory for the network, a loss that is no number, another run's checkpoint.
     """
     check(preset.text, preset.model, preset.train)
-    tokenizer, whole = train.tokenizer, train.ids
+    tokenizer, whole, guesses = train.tokenizer, train.ids, train_targets
+    if taught:
+        whole, guesses = whole.followed_by(tokenizer.encode(taught.texts)), np.concatenate([train_targets, taught.shares.argmax(1)])
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
         counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
-        pairs = start.pairs if start else choose_pairs(whole, train_targets, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
+        pairs = start.pairs if start else choose_pairs(whole, guesses, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
     with torch.random.fork_rng():
         seed_torch(preset.train.seed)
         try:
@@ -117,21 +164,28 @@ def fit(
             if "memory" not in str(error):
                 raise
             raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
-        read = pipeline.with_pairs(whole)
         if start:
             start.give(pipeline.network, labels)
         elif counting:
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:
-                vectors = with_pairs(vectors, pairs, counts_by_label(read, train_targets, len(labels), len(tokenizer) + len(pairs.keys)))
+                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
             pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
-        ids, validation_ids = pipeline.shortened(read), pipeline.read(tokenizer.encode(validation_texts))
-        examples = ClassifyExamples(ids, train_targets, validation_ids, validation_targets, preset, pipeline.pad_to)
+        targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)
+        examples = ClassifyExamples(whole, pipeline, targets, len(train_targets), pipeline.read(tokenizer.encode(validation_texts)), validation_targets, preset)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples) | {"start": start.fingerprint() if start else ""}
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()
     return pipeline, outcome
+
+
+def _targets(labelled: np.ndarray, labels: int, smoothing: float, taught: Taught | None) -> np.ndarray:
+    """[rows] int64, or where answers are not all or nothing [rows, labels] float32."""
+    if not taught and not smoothing:
+        return labelled
+    shares = np.eye(labels, dtype=np.float32)[labelled] * np.float32(1 - smoothing) + np.float32(smoothing / labels)
+    return np.concatenate([shares, taught.shares]) if taught else shares
 
 
 def _decisive(pipeline: Pipeline, examples: ClassifyExamples) -> dict[str, Any]:

@@ -91,10 +91,17 @@ class RowAdamW:
 
 def make_optimiser(model: nn.Module, config: TrainConfig) -> RowAdamW:
     """`share` of a group is its part of the learning rate. (AdamW without decay is Adam.)"""
-    embedding = [p for name, p in model.named_parameters() if "embedding" in name]
-    others = [p for name, p in model.named_parameters() if "embedding" not in name]
-    groups = [{"params": others, "share": 1.0}, {"params": embedding, "share": config.embedding_rate}]
-    return RowAdamW(groups, lazy=config.lazy_embedding, lr=config.learning_rate, eps=config.adam_epsilon, weight_decay=config.weight_decay)
+    shares = {"embedding": config.embedding_rate, "output": config.output_rate}
+    groups: dict[str, list[Tensor]] = {"": [], "embedding": [], "output": []}
+    for name, p in model.named_parameters():
+        groups["embedding" if "embedding" in name else "output" if name.startswith("output.") else ""].append(p)
+    return RowAdamW(
+        ({"params": params, "share": shares.get(part, 1.0)} for part, params in groups.items() if params),
+        lazy=config.lazy_embedding,
+        lr=config.learning_rate,
+        eps=config.adam_epsilon,
+        weight_decay=config.weight_decay,
+    )
 
 
 def clip(model: nn.Module, most: float) -> None:
