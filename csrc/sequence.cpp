@@ -420,8 +420,7 @@ struct Sequence {
                         store(state, v);
                         if (C::HAS_CELL) store(state + CELL * W, real(load(state + CELL * W), lanes));
                         if (p.pooled) {
-                            const V before = load(state + GREATEST * W);
-                            store(state + GREATEST * W, (v > before) | (v != v) ? v : before);  // NaN is taken, and nothing is more than it
+                            store(state + GREATEST * W, at_least(load(state + GREATEST * W), v));  // NaN is taken, and a state that is NaN stays NaN
                             store(state + TOTAL * W, load(state + TOTAL * W) + v);
                         }
                         if (r < both) {
