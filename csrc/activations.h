@@ -1,6 +1,6 @@
 // tanh and the logistic function.
 //
-// float: x P(x^2) / Q(x^2) on [-9.02, 9.02], constant beyond, where tanh is 1 to float's precision. The coefficients are a
+// float: x P(x^2) / Q(x^2) on [-9.02, 9.02], at an end beyond, where tanh is 1 to float's precision. The coefficients are a
 // minimax fit of the relative error (2.2e-8 before rounding); with rounding tanh is within 4e-7 relative and sigmoid, taken
 // from it, within 2e-7 absolute of the true value (tests/test_native.py measures both over the whole range).
 // double: libm, lane by lane; it serves gradient checks.
@@ -21,26 +21,29 @@ inline Vec<float> quotient(Vec<float> a, Vec<float> b) {
 #endif
 }
 
-inline Vec<float> tanh(Vec<float> x) {
-    const float most = 9.02f;
-    x = at_least(-most, at_most(most, x));
-    Vec<float> s = x * x;
-    Vec<float> p = broadcast(1.33193821e-8f);
-    p = fma(p, s, broadcast(2.05837662e-5f));
-    p = fma(p, s, broadcast(3.49405504e-3f));
-    p = fma(p, s, broadcast(1.33797365e-1f));
-    p = fma(p, s, broadcast(0.99999998f));
-    Vec<float> q = broadcast(7.76216369e-7f);
-    q = fma(q, s, broadcast(3.28312397e-4f));
-    q = fma(q, s, broadcast(2.58711551e-2f));
-    q = fma(q, s, broadcast(4.67130519e-1f));
+// tanh(x), or tanh(x / 2): that scales the coefficients by powers of two, which rounds nothing.
+template <bool HALF>
+Vec<float> tanh_of(Vec<float> x) {
+    constexpr float a = HALF ? 0.5f : 1.0f, u = a * a;
+    const Vec<float> s = at_most(broadcast(81.3604f / u), x * x);
+    Vec<float> p = broadcast(1.33193821e-8f * u * u * u * u * a);
+    p = fma(p, s, broadcast(2.05837662e-5f * u * u * u * a));
+    p = fma(p, s, broadcast(3.49405504e-3f * u * u * a));
+    p = fma(p, s, broadcast(1.33797365e-1f * u * a));
+    p = fma(p, s, broadcast(0.99999998f * a));
+    Vec<float> q = broadcast(7.76216369e-7f * u * u * u * u);
+    q = fma(q, s, broadcast(3.28312397e-4f * u * u * u));
+    q = fma(q, s, broadcast(2.58711551e-2f * u * u));
+    q = fma(q, s, broadcast(4.67130519e-1f * u));
     q = fma(q, s, broadcast(1.0f));
-    return at_least(-1.0f, at_most(1.0f, quotient(x * p, q)));  // near the ends it may round beyond 1
+    return at_least(broadcast(-1.0f), at_most(broadcast(1.0f), quotient(x * p, q)));  // beyond the ends it is more, and near them it may round beyond 1
 }
+
+inline Vec<float> tanh(Vec<float> x) { return tanh_of<false>(x); }
 
 inline Vec<float> sigmoid(Vec<float> x) {
     const Vec<float> half = broadcast(0.5f);
-    return fma(tanh(x * half), half, half);
+    return fma(tanh_of<true>(x), half, half);
 }
 
 inline Vec<double> tanh(Vec<double> x) {

@@ -21,6 +21,7 @@ template <class Op>
 struct Cut {
     int rows;
     explicit Cut(int64_t count) : rows(int(count)) {}
+    void cover(int64_t count) { rows = int(count); }
 };
 
 // One product of a sum of products: `whole` tiles along k of rows of A, `stride` bytes apart, times a panel's tiles.
@@ -49,12 +50,16 @@ template <>
 constexpr bool TILED<S8> = true;
 
 struct TileCut {
-    int rows, height[2] = {}, tiles[2] = {};
+    int rows = 0, height[2] = {}, tiles[2] = {};
 
     TileCut(const TileCut&) = delete;
     TileCut& operator=(const TileCut&) = delete;
     // Shapes this thread's registers. Another cut, or another library's use of them, ends it.
-    explicit TileCut(int64_t count) : rows(int(count)) {
+    explicit TileCut(int64_t count) { cover(count); }
+    // Another number of rows, where it is another.
+    void cover(int64_t count) {
+        if (rows == count) return;
+        rows = int(count);
         if (!rows) return;
         const int all = (rows + TILE_ROWS - 1) / TILE_ROWS, low = rows / all, higher = rows % all;
         height[0] = low + (higher > 0), height[1] = low;

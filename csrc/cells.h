@@ -1,6 +1,6 @@
 // What each cell does to one row's block of W units, forward and backward, after the products.
 //
-// `pre` holds SLOTS vectors: the sums W_ih x + b (+ W_hh h). The GRU's reset gate acts on W_hn h + b_hn alone, so that sum
+// `sums` are SLOTS vectors, W_ih x + b + W_hh h. The GRU's reset gate acts on W_hn h + b_hn alone, so that sum
 // has a slot of its own. GATES are torch's, in torch's order; HIDDEN_SLOT says where the recurrent product of each gate goes.
 // References: LSTM, Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; GRU, Cho et al. 2014
 // (arXiv 1406.1078v1 with the reset gate after the product, as cuDNN and torch have it); RNN, Elman 1990.
@@ -20,8 +20,8 @@ struct Lstm {
     static constexpr bool HAS_CELL = true, SPLIT = false, KEEPS_GATES = true;
 
     // keep: SLOTS * W elements for the backward pass, or null. -> h
-    static V forward(const acc* pre, V, acc* cell, elem* keep) {
-        const V i = sigmoid(load(pre)), f = sigmoid(load(pre + W)), g = tanh(load(pre + 2 * W)), o = sigmoid(load(pre + 3 * W));
+    static V forward(const V* sums, V, acc* cell, elem* keep) {
+        const V i = sigmoid(sums[0]), f = sigmoid(sums[1]), g = tanh(sums[2]), o = sigmoid(sums[3]);
         const V c = fma(f, load(cell), i * g);
         store(cell, c);
         if (keep) {
@@ -58,9 +58,9 @@ struct Gru {
     static constexpr int HIDDEN_SLOT[3] = {0, 1, 3};
     static constexpr bool HAS_CELL = false, SPLIT = true, KEEPS_GATES = true;  // SPLIT: the gradient of the two products differs
 
-    static V forward(const acc* pre, V h, acc*, elem* keep) {
-        const V r = sigmoid(load(pre)), z = sigmoid(load(pre + W)), q = load(pre + 3 * W);
-        const V n = tanh(fma(r, q, load(pre + 2 * W)));
+    static V forward(const V* sums, V h, acc*, elem* keep) {
+        const V r = sigmoid(sums[0]), z = sigmoid(sums[1]), q = sums[3];
+        const V n = tanh(fma(r, q, sums[2]));
         if (keep) {
             Op::store_elems(keep, r);
             Op::store_elems(keep + W, z);
@@ -91,8 +91,8 @@ struct Rnn {
     static constexpr int HIDDEN_SLOT[1] = {0};
     static constexpr bool HAS_CELL = false, SPLIT = false, KEEPS_GATES = false;  // the output is all its derivative needs
 
-    static V forward(const acc* pre, V, acc*, elem*) {
-        const V x = load(pre);
+    static V forward(const V* sums, V, acc*, elem*) {
+        const V x = sums[0];
         if constexpr (RELU)
             return x < acc(0) ? V{} : x;  // NaN stays
         else

@@ -322,7 +322,7 @@ void PackedLayer::read(const Packed& rows, const int64_t* ids, void* pooled, voi
     if (double(run.rows) * l.directions * l.gates * l.hp * l.hp < WORTH_A_THREAD) threads = 1;
     std::vector<Task> tasks;
     for (const auto& [from, to] : tiles(run, threads))
-        for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->forward(run, d, from, to); });
+        for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->read(run, d, from, to); });
     run_all(tasks, threads);
 }
 

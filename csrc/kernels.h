@@ -73,6 +73,7 @@ struct Kernels {
     void (*pack_backward)(const Layer&, int direction);
     void (*pack_8)(const Layer&, int direction);  // null where the instruction set has no 8-bit products
     void (*fold)(const Layer&, int direction, const void* embedding, int64_t from, int64_t to, void* table);  // words from..to of [vocabulary, input]
+    void (*read)(const Run&, int direction, int64_t from, int64_t to);                              // sequences from..to, of words
     void (*convert)(const Run&, int64_t from, int64_t to);                                          // x_given -> x
     void (*forward)(const Run&, int direction, int64_t from, int64_t to);                           // sequences from..to
     void (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to);

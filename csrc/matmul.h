@@ -101,6 +101,22 @@ Tile<Op> tile_of(int rows, int vectors) {
 template <class Op>
 void multiply_rest(const Panels<Op>&, int panel, int rows, const char* const* a, int64_t step, typename Op::acc* const* c, const int* at, const typename Op::acc* start);
 
+// One row by a panel's tiles, on the vectors: for 8 bits alone, whose sums are exact, so that this gives what the tile registers do.
+template <class Op, int V>
+void one_row(const Panels<Op>& b, int panel, const char* a, typename Op::acc* c, const int* at, const typename Op::acc* start) {
+    constexpr int CHAINS = 2;  // a vector: one sum would wait for itself
+    const int64_t lines = b.tiled();
+    const auto* from = b.at(panel);
+    typename Op::V sum[V][CHAINS] = {};
+    for (int v = 0; v < V; v++) sum[v][0] = load(start + at[v]);
+    for (int64_t i = 0; i < lines; i += CHAINS)
+        for (int chain = 0; chain < CHAINS; chain++) {
+            const auto left = Op::left(a + (i + chain) * Op::PAIR);
+            for (int v = 0; v < V; v++) sum[v][chain] = Op::dot(sum[v][chain], left, from + (v * lines + i + chain) * b.LINE);
+        }
+    for (int v = 0; v < V; v++) store(c + at[v], sum[v][0] + sum[v][1]);
+}
+
 // c[r][at[v] ...] += a[r] times one panel, for all rows. `step`: bytes from one k (or pair of ks) of a row of A to the next.
 // `start`: what every row's sums begin with, in the place of what stands in c. Where Op is TILED, rows of A are equally far
 // apart, and so are those of C; a row's own ks stand side by side; and `cut` is the last one that was made.
@@ -109,6 +125,11 @@ void multiply(const Panels<Op>& b, int panel, const Cut<Op>& cut, const char* co
     const int vectors = b.vectors_of(panel), rows = cut.rows;
     if (!rows) return;
     if constexpr (TILED<Op>) {
+        if constexpr (Op::PAIR == 4)
+            if (b.tiled() && rows == 1) {
+                (vectors == 4 ? one_row<Op, 4> : vectors == 3 ? one_row<Op, 3> : vectors == 2 ? one_row<Op, 2> : one_row<Op, 1>)(b, panel, a[0], c[0], at, start ? start : c[0]);
+                return multiply_rest(b, panel, rows, a, step, c, at, static_cast<const typename Op::acc*>(nullptr));
+            }
         if (b.tiled()) {
             const Term term{b.tiled() / TILE_ROWS, a[0], rows > 1 ? a[1] - a[0] : 0, reinterpret_cast<const char*>(b.at(panel))};
             using acc = typename Op::acc;

@@ -249,35 +249,24 @@ struct Sequence {
 
     // Sequences from..to of one direction, all steps. The input's product is taken for several steps at once, as many
     // rows as stay in the cache; then the steps follow one another.
-    // H: the type of the recurrent product, Op or S8.
-    template <class C, class H>
+    template <class C>
     static void forward(const Run& p, int d, int64_t from, int64_t to) {
-        constexpr bool EIGHT = H::PAIR == 4;
-        using operand_elem = typename H::elem;
         const Layer& l = *p.layer;
         const int64_t n = to - from, hp = l.hp, sums = C::SLOTS * hp;
-        constexpr int64_t AHEAD = 6;  // words fetched before they are read: the table is larger than any cache
         const int64_t room = most(n, 131072 / int64_t(sums * sizeof(acc)));  // rows of sums; 128 KB, an eighth of Zen 4's L2
         const auto& w = l.direction[d];
-        const auto in = forward_panels<Op>(l, w.in, l.ip);
-        const auto hid = forward_panels<H>(l, EIGHT ? w.hid_8 : w.hid, hp);
-        Scratch<typename H::acc> whole(EIGHT ? n * sums : 1);
-        Scratch<typename H::acc*> whole_row(EIGHT ? n : 1);
-        for (int64_t r = 0; EIGHT && r < n; r++) whole_row[r] = whole + r * sums;
+        const auto in = forward_panels<Op>(l, w.in, l.ip), hid = forward_panels<Op>(l, w.hid, hp);
         Scratch<acc> h(n * hp), c(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), pre(room * sums);
-        Scratch<operand_elem> spare(p.before ? 1 : 2 * n * hp);
-        Scratch<acc> greatest(p.pooled ? n * hp : 1), total(p.pooled ? n * hp : 1);
-        if (p.pooled)
-            for (int64_t i = 0; i < n * hp; i += W) store(greatest + i, broadcast(-acc(__builtin_inf()))), store(total + i, V{});
+        Scratch<elem> spare(p.before ? 1 : 2 * n * hp);
         Scratch<const char*> a(room);
         Scratch<acc*> row(room);
         // With tiles, a step of many rows takes both products at once, and its sums go to a block that stays in the first cache level.
-        constexpr bool AT_ONCE = TILED<Op> && !EIGHT;
+        constexpr bool AT_ONCE = TILED<Op>;
         const int64_t block_size = hid.a_panel / C::GATES * C::SLOTS * W;
         Scratch<acc> block(AT_ONCE ? n * block_size : 1);
         Scratch<acc*> block_row(AT_ONCE ? n : 1);
         for (int64_t r = 0; AT_ONCE && r < n; r++) block_row[r] = block + r * block_size;
-        Scratch<elem> gathered(AT_ONCE && !p.ids ? room * l.ip : 1);
+        Scratch<elem> gathered(AT_ONCE ? room * l.ip : 1);
         [[maybe_unused]] const TilesInUse<Op> in_use;
         read_state(l, p.h0, d * p.batch + from, n, h);
         if (C::HAS_CELL) read_state(l, p.c0, d * p.batch + from, n, c);
@@ -285,64 +274,51 @@ struct Sequence {
 
         const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };
         const auto live_at = [&](int64_t s) { return s < p.steps ? most(0, least(n, p.live[step_of(s)] - from)) : 0; };
-        const auto operand = [&](void* all, int64_t s) -> operand_elem* {
+        const auto operand = [&](void* all, int64_t s) -> elem* {
             if (!p.before) return spare + s % 2 * n * hp;
-            return s < p.steps ? static_cast<operand_elem*>(all) + (d * p.rows + p.first[step_of(s)] + from) * hp : nullptr;
+            return s < p.steps ? static_cast<elem*>(all) + (d * p.rows + p.first[step_of(s)] + from) * hp : nullptr;
         };
         const bool raw = p.before && p.before_raw != p.before;
         int64_t ready = 0;  // sequences whose operand of this step stands already
         for (int64_t s = 0, end = 0; s < p.steps; s = end) {
-            const auto at_once = [&](int64_t i) { return AT_ONCE && !p.ids && live_at(i) >= TILE_ROWS; };
+            const auto at_once = [&](int64_t i) { return AT_ONCE && live_at(i) >= TILE_ROWS; };
             int64_t count = 0;
             for (end = s + at_once(s); end < p.steps && (end == s || (count + live_at(end) <= room && !at_once(end) && !at_once(s))); end++) {
                 const int64_t place = p.first[step_of(end)] + from;
-                for (int64_t r = 0; r < live_at(end); r++, count++) {
-                    const auto* given = p.ids ? static_cast<const elem*>(p.table[d]) + p.ids[place + r] * sums : static_cast<const elem*>(p.x) + (place + r) * l.ip;
-                    a[count] = reinterpret_cast<const char*>(given), row[count] = pre + count * sums;
-                }
+                for (int64_t r = 0; r < live_at(end); r++, count++)
+                    a[count] = reinterpret_cast<const char*>(static_cast<const elem*>(p.x) + (place + r) * l.ip), row[count] = pre + count * sums;
             }
             for (int64_t r = 0; r < count; r++) {
-                if (!p.ids) {
-                    if constexpr (AT_ONCE) a[r] = static_cast<const char*>(memcpy(gathered + r * l.ip, a[r], l.ip * sizeof(elem)));
-                    memcpy(row[r], w.bias, sums * sizeof(acc));
-                    continue;
-                }
-                if (r + AHEAD < count) fetch<3>(a[r + AHEAD], sums * sizeof(elem));
-                for (int64_t i = 0; i < sums; i += W) store(row[r] + i, Op::load_elems(reinterpret_cast<const elem*>(a[r]) + i));
+                if constexpr (AT_ONCE) a[r] = static_cast<const char*>(memcpy(gathered + r * l.ip, a[r], l.ip * sizeof(elem)));
+                memcpy(row[r], w.bias, sums * sizeof(acc));
             }
             int at[MOST_VECTORS];
-            const Cut<Op> ahead(p.ids ? 0 : count);
-            for (int panel = 0; panel < (p.ids || !count ? 0 : in.count()); panel++) {
+            const Cut<Op> ahead(count);
+            for (int panel = 0; panel < (count ? in.count() : 0); panel++) {
                 places<C>(panel * in.a_panel, in.vectors_of(panel), false, at);
                 multiply(in, panel, ahead, a.data, PAIR * sizeof(elem), row.data, at);
             }
             acc* sum = pre;
             for (int64_t i = s; i < end; i++) {
                 const int64_t live = live_at(i), next = live_at(i + 1);
-                operand_elem* now = operand(p.before, i);
+                elem* now = operand(p.before, i);
                 for (int64_t r = ready; r < live; r++)  // those that begin here
                     for (int64_t j = 0; j < hp; j += W) {
                         const V state = load(h + r * hp + j);
-                        H::store_elems(now + r * hp + j, p.mask ? state * load(mask + r * hp + j) : state);
-                        if (raw) H::store_elems(operand(p.before_raw, i) + r * hp + j, state);
+                        Op::store_elems(now + r * hp + j, p.mask ? state * load(mask + r * hp + j) : state);
+                        if (raw) Op::store_elems(operand(p.before_raw, i) + r * hp + j, state);
                     }
                 for (int64_t r = 0; r < live; r++) a[r] = reinterpret_cast<const char*>(now + r * hp), row[r] = sum + r * sums;
                 const int64_t place = d * p.rows + p.first[step_of(i)] + from;
                 elem* keep = C::KEEPS_GATES && p.before ? static_cast<elem*>(p.keep) + place * sums : nullptr;
                 acc* cells = C::HAS_CELL && p.before ? static_cast<acc*>(p.cells) + place * hp : nullptr;
-                acc* out = p.out ? static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden : nullptr;
-                operand_elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
-                const Cut<H> cut(live);
+                acc* out = static_cast<acc*>(p.out) + (p.first[step_of(i)] + from) * l.directions * l.hidden + d * l.hidden;
+                elem *then = operand(p.before, i + 1), *then_raw = raw ? operand(p.before_raw, i + 1) : nullptr;
+                const Cut<Op> cut(live);
                 const bool together = at_once(i);
                 for (int panel = 0; panel < hid.count(); panel++) {
                     places<C>(panel * hid.a_panel, hid.vectors_of(panel), true, at);
-                    if constexpr (EIGHT) {
-                        multiply(hid, panel, cut, a.data, H::PAIR, whole_row.data, at, static_cast<const int32_t*>(w.offset_8));
-                        for (int v = 0; v < hid.vectors_of(panel); v++) {
-                            const V scale = load(static_cast<const float*>(w.scale_8) + at[v]);
-                            for (int64_t r = 0; r < live; r++) store(row[r] + at[v], fma(H::value(whole_row[r] + at[v]), scale, load(row[r] + at[v])));
-                        }
-                    } else if (AT_ONCE && together)
+                    if (AT_ONCE && together)
                         both_products<C>(in, hid, panel, cut, static_cast<const elem*>(p.x) + (p.first[step_of(i)] + from) * l.ip, a.data, static_cast<const acc*>(w.bias), block_row.data);
                     else
                         multiply(hid, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
@@ -353,21 +329,17 @@ struct Sequence {
                         for (int64_t r = 0; r < live; r++) {
                             acc* state = h + r * hp + j;
                             acc* cell = C::HAS_CELL ? c + r * hp + j : nullptr;
-                            const acc* pre_row = together ? block_row[r] + (j - from_unit) * C::SLOTS : row[r] + j * C::SLOTS;
-                            const V v = real(C::forward(pre_row, load(state), cell, keep ? keep + r * sums + j * C::SLOTS : nullptr), lanes);
+                            const acc* from_row = together ? block_row[r] + (j - from_unit) * C::SLOTS : row[r] + j * C::SLOTS;
+                            V of[C::SLOTS];
+                            for (int slot = 0; slot < C::SLOTS; slot++) of[slot] = load(from_row + slot * W);
+                            const V v = real(C::forward(of, load(state), cell, keep ? keep + r * sums + j * C::SLOTS : nullptr), lanes);
                             store(state, v);
                             if (C::HAS_CELL) store(cell, real(load(cell), lanes));
                             if (cells) store(cells + r * hp + j, load(c + r * hp + j));
-                            if (out) store_part(out + r * l.directions * l.hidden + j, v, lanes);
-                            if (p.pooled) {
-                                acc *most_yet = greatest + r * hp + j, *total_yet = total + r * hp + j;
-                                const V before = load(most_yet);
-                                store(most_yet, (v > before) | (v != v) ? v : before);  // NaN is taken, and nothing is more than it
-                                store(total_yet, load(total_yet) + v);
-                            }
+                            store_part(out + r * l.directions * l.hidden + j, v, lanes);
                             if (r < next) {
-                                H::store_elems(then + r * hp + j, p.mask ? v * load(mask + r * hp + j) : v);
-                                if (raw) H::store_elems(then_raw + r * hp + j, v);
+                                Op::store_elems(then + r * hp + j, p.mask ? v * load(mask + r * hp + j) : v);
+                                if (raw) Op::store_elems(then_raw + r * hp + j, v);
                             }
                         }
                     }
@@ -378,15 +350,98 @@ struct Sequence {
         }
         write_state(l, h, d * p.batch + from, n, p.hn);
         if (C::HAS_CELL) write_state(l, c, d * p.batch + from, n, p.cn);
-        if (p.pooled) {
-            const int64_t wide = l.directions * l.hidden;
-            for (int64_t r = 0, t = p.steps; r < n; r++) {
-                while (t && p.live[t - 1] <= from + r) t--;  // t: the sequence's length; it falls as r grows
-                acc* to_row = static_cast<acc*>(p.pooled) + (from + r) * 2 * wide + d * l.hidden;
-                for (int64_t j = 0; j < l.hidden; j++) {
-                    to_row[j] = greatest[r * hp + j];
-                    to_row[wide + j] = total[r * hp + j] / acc(t);
+    }
+
+    // --- reading ---
+
+    // Sequences from..to of one direction over words with frozen weights. A panel's product goes to a block, and its units' gates, states
+    // and pooling are done before the next one's: all of it stays in the first cache level.
+    // H: the type of the recurrent product, Op or S8.
+    template <class C, class H>
+    static void read(const Run& p, int d, int64_t from, int64_t to) {
+        constexpr bool EIGHT = H::PAIR == 4;
+        using sum = typename H::acc;
+        enum { STATE, CELL, GREATEST, TOTAL, KINDS };  // of one row's block of units, side by side
+        const Layer& l = *p.layer;
+        const int64_t n = to - from, hp = l.hp, sums = C::SLOTS * hp;
+        const auto& w = l.direction[d];
+        const auto hid = forward_panels<H>(l, EIGHT ? w.hid_8 : w.hid, hp);
+        const int64_t block_size = hid.a_panel / C::GATES * C::SLOTS * W;
+        Scratch<acc> states(n * hp * KINDS);  // [block of units, row, kind, lane]
+        Scratch<sum> block(n * block_size), zeros(block_size);
+        Scratch<typename H::elem> operands(2 * n * hp);
+        Scratch<const elem*> words(2 * n);
+        Scratch<const char*> a(n);
+        Scratch<sum*> row(n);
+        memset(zeros, 0, block_size * sizeof(sum));
+        memset(states, 0, n * hp * KINDS * sizeof(acc));
+        for (int64_t i = 0; i < n * l.blocks; i++) store(states + (i * KINDS + GREATEST) * W, broadcast(-acc(__builtin_inf())));
+        for (int64_t r = 0; r < n; r++) row[r] = block + r * block_size;
+        [[maybe_unused]] const TilesInUse<H> in_use;
+        Cut<H> cut(0);
+
+        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };
+        const auto live_at = [&](int64_t s) { return s < p.steps ? most(0, least(n, p.live[step_of(s)] - from)) : 0; };
+        const auto look_up = [&](int64_t s, int64_t live) {
+            const elem** found = words + s % 2 * n;
+            for (int64_t r = 0; r < live; r++) found[r] = static_cast<const elem*>(p.table[d]) + p.ids[p.first[step_of(s)] + from + r] * sums;
+            return found;
+        };
+        int64_t ready = 0;  // sequences whose operand of this step stands already
+        const elem** word = look_up(0, live_at(0));
+        for (int64_t s = 0; s < p.steps; s++) {
+            const int64_t live = live_at(s), next = live_at(s + 1), both = least(live, next);
+            typename H::elem *now = operands + s % 2 * n * hp, *then = operands + (s + 1) % 2 * n * hp;
+            for (int64_t i = ready * hp; i < live * hp; i += W) H::store_elems(now + i, V{});  // those that begin here
+            for (int64_t r = 0; r < live; r++) a[r] = reinterpret_cast<const char*>(now + r * hp);
+            const elem** next_word = look_up(s + 1, next);
+            cut.cover(live);
+            for (int i = 0; i < hid.count(); i++) {
+                const int panel = s % 2 ? hid.count() - 1 - i : i;  // there and back: the panel read last is still in the first cache level
+                const int64_t from_unit = int64_t(panel) * hid.a_panel / C::GATES * W;
+                int at[MOST_VECTORS];
+                places<C>(0, hid.vectors_of(panel), true, at);
+                multiply(hid, panel, cut, a.data, H::PAIR * sizeof(typename H::elem), row.data, at, EIGHT ? static_cast<const sum*>(w.offset_8) + from_unit * C::SLOTS : zeros.data);
+                for (int b = 0; b < hid.vectors_of(panel) / C::GATES; b++) {
+                    const int64_t j = from_unit + b * W;
+                    const int lanes = int(least(W, l.hidden - j));
+                    for (int64_t r = 0; r < live; r++) {
+                        V of[C::SLOTS];
+                        for (int slot = 0; slot < C::SLOTS; slot++) of[slot] = Op::load_elems(word[r] + j * C::SLOTS + slot * W);
+                        for (int slot : C::HIDDEN_SLOT) {
+                            const sum* product = row[r] + (b * C::SLOTS + slot) * W;
+                            if constexpr (EIGHT)
+                                of[slot] = fma(H::value(product), load(static_cast<const float*>(w.scale_8) + j * C::SLOTS + slot * W), of[slot]);
+                            else
+                                of[slot] += load(product);
+                        }
+                        acc* state = states + (j / W * n + r) * KINDS * W;
+                        const V v = real(C::forward(of, load(state), state + CELL * W, nullptr), lanes);
+                        store(state, v);
+                        if (C::HAS_CELL) store(state + CELL * W, real(load(state + CELL * W), lanes));
+                        if (p.pooled) {
+                            store(state + GREATEST * W, at_least(load(state + GREATEST * W), v));  // NaN is taken, and a state that is NaN stays NaN
+                            store(state + TOTAL * W, load(state + TOTAL * W) + v);
+                        }
+                        if (r < both) {
+                            H::store_elems(then + r * hp + j, v);
+                            fetch<2>(next_word[r] + j * C::SLOTS, C::SLOTS * W * sizeof(elem));
+                        }
+                    }
                 }
+            }
+            ready = both, word = next_word;
+        }
+        for (int64_t r = 0, t = p.steps; r < n; r++) {
+            while (t && p.live[t - 1] <= from + r) t--;  // t: the sequence's length; it falls as r grows
+            const int64_t wide = l.directions * l.hidden;
+            for (int64_t j = 0; j < l.hidden; j++) {
+                const acc* state = states + (j / W * n + r) * KINDS * W + j % W;
+                if (p.hn) static_cast<acc*>(p.hn)[(d * p.batch + from + r) * l.hidden + j] = state[STATE * W];
+                if (!p.pooled) continue;
+                acc* to_row = static_cast<acc*>(p.pooled) + (from + r) * 2 * wide + d * l.hidden + j;
+                to_row[0] = state[GREATEST * W];
+                to_row[wide] = state[TOTAL * W] / acc(t);
             }
         }
     }
@@ -616,20 +671,28 @@ struct Sequence {
     }
 
     template <class C>
-    static void forward_either(const Run& p, int d, int64_t from, int64_t to) {
+    static void read_either(const Run& p, int d, int64_t from, int64_t to) {
 #if defined(__AVX512VNNI__)
         if constexpr (PAIR == 2)
-            if (p.eight_bits) return forward<C, S8>(p, d, from, to);
+            if (p.eight_bits) return read<C, S8>(p, d, from, to);
 #endif
-        forward<C, Op>(p, d, from, to);
+        read<C, Op>(p, d, from, to);
     }
 
+    static void read_any(const Run& p, int d, int64_t from, int64_t to) {
+        switch (p.layer->cell) {
+            case Cell::lstm: return read_either<Lstm<Op>>(p, d, from, to);
+            case Cell::gru: return read_either<Gru<Op>>(p, d, from, to);
+            case Cell::rnn_tanh: return read_either<Rnn<Op, false>>(p, d, from, to);
+            case Cell::rnn_relu: return read<Rnn<Op, true>, Op>(p, d, from, to);  // its states have no bound for 8 bits
+        }
+    }
     static void forward_any(const Run& p, int d, int64_t from, int64_t to) {
         switch (p.layer->cell) {
-            case Cell::lstm: return forward_either<Lstm<Op>>(p, d, from, to);
-            case Cell::gru: return forward_either<Gru<Op>>(p, d, from, to);
-            case Cell::rnn_tanh: return forward_either<Rnn<Op, false>>(p, d, from, to);
-            case Cell::rnn_relu: return forward<Rnn<Op, true>, Op>(p, d, from, to);  // its states have no bound for 8 bits
+            case Cell::lstm: return forward<Lstm<Op>>(p, d, from, to);
+            case Cell::gru: return forward<Gru<Op>>(p, d, from, to);
+            case Cell::rnn_tanh: return forward<Rnn<Op, false>>(p, d, from, to);
+            case Cell::rnn_relu: return forward<Rnn<Op, true>>(p, d, from, to);
         }
     }
     static void backward_any(const Run& p, int unit, int d, int64_t from, int64_t to) {
@@ -645,7 +708,7 @@ struct Sequence {
     static constexpr void (*pack_8)(const Layer&, int) = nullptr;
 #endif
     static constexpr int WHOLE = TILED<Op> ? TILE_BYTES / int(sizeof(elem)) : PAIR;
-    static constexpr Kernels kernels = {W, WHOLE, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
+    static constexpr Kernels kernels = {W, WHOLE, PAIR, sizeof(elem), sizeof(acc), pack_forward, pack_backward, pack_8, fold, read_any, convert, forward_any, backward_any, input_gradient, weight_gradient, collect};
 };
 
 template <Vec<float> (*F)(Vec<float>)>

@@ -91,29 +91,33 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 
 // The smaller and the greater; x where it is NaN.
-inline Vec<float> at_most(float limit, Vec<float> x) {
-    const Vec<float> l = broadcast(limit);
+template <class V>
+V at_most(V limit, V x) {
 #if defined(__AVX512F__)
-    return (Vec<float>)_mm512_maskz_min_ps(-1, (__m512)l, (__m512)x);
+    if constexpr (sizeof(x[0]) == 4) return (V)_mm512_maskz_min_ps(-1, (__m512)limit, (__m512)x);
 #elif defined(__AVX2__)
-    return (Vec<float>)_mm256_min_ps((__m256)l, (__m256)x);
-#else
-    return l < x ? l : x;
+    if constexpr (sizeof(x[0]) == 4) return (V)_mm256_min_ps((__m256)limit, (__m256)x);
 #endif
+    return limit < x ? limit : x;
 }
-inline Vec<float> at_least(float limit, Vec<float> x) {
-    const Vec<float> l = broadcast(limit);
+template <class V>
+V at_least(V limit, V x) {
 #if defined(__AVX512F__)
-    return (Vec<float>)_mm512_maskz_max_ps(-1, (__m512)l, (__m512)x);
+    if constexpr (sizeof(x[0]) == 4) return (V)_mm512_maskz_max_ps(-1, (__m512)limit, (__m512)x);
 #elif defined(__AVX2__)
-    return (Vec<float>)_mm256_max_ps((__m256)l, (__m256)x);
-#else
-    return l > x ? l : x;
+    if constexpr (sizeof(x[0]) == 4) return (V)_mm256_max_ps((__m256)limit, (__m256)x);
 #endif
+    return limit > x ? limit : x;
 }
 
 // bfloat16 is the upper half of a float.
-inline Vec<float> widen(Halves h) { return (Vec<float>)(__builtin_convertvector(h, Words) << 16); }
+inline Vec<float> widen(Halves h) {
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_maskz_slli_epi32(-1, _mm512_maskz_cvtepu16_epi32(-1, (__m256i)h), 16);  // GCC makes two halves of a __builtin_convertvector
+#else
+    return (Vec<float>)(__builtin_convertvector(h, Words) << 16);
+#endif
+}
 
 // Round to nearest, ties to even, as torch does; NaN stays NaN. (AVX512-BF16 takes denormal numbers for 0.)
 inline Halves narrow(Vec<float> v) {

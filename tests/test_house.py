@@ -42,7 +42,7 @@ def test_files_stay_readable():
     for path in SOURCE.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 350, path
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and path.name != "cli.py":  # a command's options are lines too
+            if isinstance(node, ast.FunctionDef) and path.parent.name != "cli":  # a command's options are lines too
                 body = node.end_lineno - node.body[0].lineno + 1
                 assert body <= 60, f"{path.name}: {node.name} has {body} lines"
 

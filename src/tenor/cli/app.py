@@ -1,0 +1,52 @@
+"""Which commands there are, in the order of the help, and how an error ends one."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable
+
+import typer
+from rich.markup import escape
+
+from tenor.cli.keeping import data, info, shrink
+from tenor.cli.training import pretrain, train
+from tenor.cli.using import evaluate, predict
+from tenor.errors import TenorError
+from tenor.terminal import err
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help="Recurrent networks for your texts: train, evaluate, predict. Start with: [bold]tenor train sample --out my-model[/bold]")
+
+COMMANDS: list[tuple[Callable[..., None], str]] = [  # the command, and what stands below its help
+    (train, "Example: tenor train reviews.csv --text comment --label stars --out my-model"),
+    (pretrain, "Example: tenor pretrain reviews.csv --out reviews-language; tenor train labelled.csv --from reviews-language --out my-model"),
+    (evaluate, "Example: tenor evaluate new-reviews.csv -m my-model"),
+    (predict, 'Examples: tenor predict "not bad at all"   ·   tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model'),
+    (info, "Examples: tenor info; tenor info my-model"),
+    (shrink, "Example: tenor shrink my-model --out my-model-small --check newer-reviews.csv"),
+    (data, "Example: tenor data imdb"),
+]
+for command, example in COMMANDS:
+    app.command(epilog=example)(command)
+
+
+def main() -> None:
+    """Entry point: a TenorError is printed and ends with 2; typer ends wrong usage with 2 and Ctrl-C with 130."""
+    # Imports and rows are millions of objects that stay; looking through them for cycles took a fifth of loading and reading.
+    gc.set_threshold(200_000, 50, 50)
+    try:
+        app()
+    except TenorError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # whoever read the answers has gone
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'} cannot be read or written ({error.strerror}). Check the name, the permissions and the space on the disk.")
+
+
+def _fail(message: str) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": message}))
+    err.print(f"[bold red]Error:[/bold red] {escape(message)}")
+    sys.exit(2)

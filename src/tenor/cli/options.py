@@ -1,0 +1,21 @@
+"""Options that several commands take, each said once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or reviews-en, in installs that have it (make box makes it).")]
+TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
+LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
+Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
+Part = Annotated[Literal["train", "test"] | None, typer.Option(help="Only this part of the data's own split.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken lines and count them.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same command again.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
+DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+PrecisionName = Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the recurrent layers.")]
+ReadingPrecisionName = Annotated[Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="Number format of the recurrent layers; int8 reads fastest.")]

@@ -1,0 +1,130 @@
+"""Commands that train: each writes a model folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from tenor.cli.options import DeviceName, Json, LabelColumnName, Overwrite, PrecisionName, Resume, Seed, SkipBad, Stars, TextColumnName
+from tenor.errors import TenorError
+from tenor.terminal import LiveBar, Talk, err, out, show_training
+
+
+def train(
+    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet), a folder, an archive, or a data set: imdb, sample.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
+    text: TextColumnName = None,
+    label: LabelColumnName = None,
+    stars: Stars = "classes",
+    preset: Annotated[Literal["base", "quick", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. article: the classic tutorial network.")] = "base",
+    cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
+    embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's rate (its peak, where the preset varies it).")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are cut to this.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
+    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help="Words, or byte-pair pieces.")] = None,
+    split: Annotated[Literal["range", "random", "official"] | None, typer.Option(help="How test rows are chosen: the last rows, at random with balance, or the data's own.")] = None,
+    train_rows: Annotated[int | None, typer.Option(help="Number of training rows (validation rows come out of them).")] = None,
+    test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
+    test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en, in installs that have it.")] = None,
+    seed: Seed = 0,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    baseline: Annotated[bool, typer.Option("--baseline/--no-baseline", help="Train the linear baseline beside it.")] = True,
+    keep_overlap: Annotated[bool, typer.Option("--keep-overlap", help="Keep training rows whose text is also a test text.")] = False,
+    skip_bad: SkipBad = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Check the data, train, test once, compare with a linear baseline, write a model folder."""
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.cells.kernels import check_environment
+        from tenor.jobs.prepare import Order
+        from tenor.jobs.train import train as run
+        from tenor.training.presets import GIVEN
+        from tenor.training.presets import preset as preset_of
+    check_environment()
+    changes = {
+        "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
+        "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
+        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision,
+    }  # fmt: skip
+    command = shlex.join(["tenor", *sys.argv[1:]])
+    out_folder = out_folder if out_folder.name else out_folder.absolute()
+    fixed = [name for name in GIVEN if changes[name] is not None]
+    if start and fixed:
+        given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
+        raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
+    order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, start, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
+    with LiveBar() as events, say.download() as progress:
+        metrics = run(order, say, events, progress)
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        show_training(metrics, out_folder)
+    if not metrics["finished"]:
+        err.print(f"Interrupted: a usable model of what was learnt so far is in {out_folder}. The same command with --resume goes on.")
+        raise typer.Exit(130)
+
+
+def pretrain(
+    source: Annotated[str, typer.Argument(help="Texts, labelled or not: a file, folder, archive or data set. Rows of a part named test are left out.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("pretrained"),
+    text: TextColumnName = None,
+    cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
+    embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
+    layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers; more than one with --one-way only.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the texts.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Texts a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's rate at its peak.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are read in pieces of at most so many.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
+    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help="Words, or byte-pair pieces.")] = None,
+    seed: Seed = 0,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    skip_bad: SkipBad = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the language of texts without labels; a training with few labels then starts from there (train --from)."""
+    say = Talk(as_json)
+    with say.console.status("Loading ..."):
+        from tenor.cells.kernels import check_environment
+        from tenor.jobs.pretrain import PretrainOrder
+        from tenor.jobs.pretrain import pretrain as run
+        from tenor.training.presets import PRETRAIN, changed
+    check_environment()
+    settings = {
+        "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "seed": seed, "device": device, "precision": precision,
+    }  # fmt: skip
+    out_folder = out_folder if out_folder.name else out_folder.absolute()
+    order = PretrainOrder(source, out_folder, changed(PRETRAIN, settings), text, skip_bad, resume, overwrite, shlex.join(["tenor", *sys.argv[1:]]))
+    with LiveBar() as events, say.download() as progress:
+        metrics = run(order, say, events, progress)
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        out.print(f"[bold]Written to {escape(str(out_folder))}/[/bold]\n  README.md (the model card) and the encoder, {metrics['seconds']['all']:.0f} s in all.\n  Use it: tenor train SOURCE --from {escape(str(out_folder))}")
+    if not metrics["finished"]:
+        err.print(f"Interrupted: what was learnt so far is in {out_folder}. The same command with --resume goes on.")
+        raise typer.Exit(130)
