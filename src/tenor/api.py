@@ -23,7 +23,7 @@ from tenor.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
 from tenor.results.report import card
 from tenor.training.fit import Tokenised, fit
-from tenor.training.presets import GIVEN, Preset, from_pretrained, preset
+from tenor.training.presets import GIVEN, Preset, preset
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -135,8 +135,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _settings(self, rows: int, start: Pretrained | None) -> Preset:
         changes = {k: v for k, v in self.get_params().items() if k not in ("preset", "validation", "start")}
-        settings = preset(self.preset, rows=rows, **changes)
-        return from_pretrained(settings, start.text, start.model) if start else settings
+        return preset(self.preset, rows, (start.text, start.model) if start else None, **changes)
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
         """[rows] texts -> [rows, labels], columns as in `classes_`."""

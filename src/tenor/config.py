@@ -58,7 +58,6 @@ class TrainConfig:
     lazy_embedding: bool = True  # Adam moves the words of the batch only (torch.optim.SparseAdam's rule), not all by their momentum
     weight_decay: float = 0.0
     label_smoothing: float = 0.0  # share of each answer that is spread over all labels (Szegedy et al. 2016, arXiv 1512.00567v3)
-    excerpts: bool = False  # also learn from a few sentences of each text, others in each epoch (data/excerpts.py)
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0
     device: Device = "auto"

@@ -40,6 +40,8 @@ def train(
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en, in installs that have it.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="Share of each answer that is spread over all labels.")] = None,
     seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -62,7 +64,7 @@ def train(
     changes = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
-        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision,
+        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
@@ -70,7 +72,7 @@ def train(
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
         raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
-    order = Order(source, out_folder, lambda rows: preset_of(preset, rows, **changes), test, start, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
+    order = Order(source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test, start, teacher, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
     with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
     if as_json:

@@ -32,10 +32,11 @@ class Rows:
     name: str
     rows: list[Row]
     unlabelled: int = 0  # rows that were left out for want of a label
+    others: list[Row] = field(default_factory=list)  # these rows, if they were asked for
     notes: list[str] = field(default_factory=list)  # sentences for the user
 
 
-def read_rows(path: Path, text: str | None = None, label: str | None = None, stars: str = "classes", skip_bad: bool = False) -> Rows:
+def read_rows(path: Path, text: str | None = None, label: str | None = None, stars: str = "classes", skip_bad: bool = False, others: bool = False) -> Rows:
     """Read the labelled rows of a file, folder or archive.
 
     Args:
@@ -44,13 +45,14 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
         stars: "classes" keeps each rating a label of its own; "5" or "10" is the scale on which they become negative and
             positive.
         skip_bad: leave out broken lines and count them.
+        others: keep rows without a label too, apart.
 
     Raises:
         TenorError: whatever is wrong with the file, with the line's number where there is one.
     """
     files.check_exists(path)
     tree = _label_tree(path)
-    result = _read_tree(path, *tree) if tree else _read_table(path, text, label, skip_bad)
+    result = _read_tree(path, *tree, others=others) if tree else _read_table(path, text, label, skip_bad, others=others)
     labels: Sequence[str | None] = col.same_spelling([r.label for r in result.rows])
     if stars != "classes":
         labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars))
@@ -118,7 +120,7 @@ def text_column(table: Table, given: str | None, sample: list[dict[str, Any]]) -
     return found
 
 
-def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool, labelled: bool = True) -> Rows:
+def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool, labelled: bool = True, others: bool = False) -> Rows:
     table = table_of(path, skip_bad, tuple(c for c in (text, label) if c))
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = [r.values for r in islice(start, 200)]
@@ -130,12 +132,13 @@ def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool,
     result = Rows(str(path), [])
     for record in table.records(wanted, report):
         meaning = col.label_of(record.values.get(label_name)) if label_name else ""
-        if meaning is None:
-            result.unlabelled += 1
+        result.unlabelled += meaning is None
+        if meaning is None and not others:
             continue
         value = record.values.get(text_name)
         part = str(record.values.get(split_name) or "").strip().casefold() if split_name else ""
-        result.rows.append(Row(clean("" if value is None else str(value)), meaning, _PARTS.get(part, part) or None, record.line))
+        row = Row(clean("" if value is None else str(value)), meaning or "", _PARTS.get(part, part) or None, record.line)
+        (result.others if meaning is None else result.rows).append(row)
     if not result.rows and not result.unlabelled:
         raise TenorError(f"{table.name} has a first line and nothing below it. It needs at least a text and a label a row.")
     if not table.header:
@@ -191,7 +194,7 @@ def _label_tree(path: Path) -> tuple[Callable[[], Iterator[files.Entry]], bool] 
     return None
 
 
-def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: bool, labelled: bool = True) -> Rows:
+def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: bool, labelled: bool = True, others: bool = False) -> Rows:
     result = Rows(str(path), [])
     latin1 = 0
     for entry in walk():
@@ -199,8 +202,8 @@ def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: boo
         if found is None or (parts and found.part is None):  # in its archive, aclImdb/imdbEr.txt is no review
             continue
         meaning = col.label_of(found.label) if labelled else ""
-        if meaning is None:
-            result.unlabelled += 1
+        result.unlabelled += meaning is None
+        if meaning is None and not others:
             continue
         with files.reading(entry) as f:
             data = f.read()
@@ -210,7 +213,8 @@ def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: boo
         except UnicodeDecodeError:
             latin1 += 1
             text = data.decode("latin-1")
-        result.rows.append(Row(clean(text), meaning, found.part, len(result.rows) + 1))
+        row = Row(clean(text), meaning or "", found.part, len(result.rows) + len(result.others) + 1)
+        (result.others if meaning is None else result.rows).append(row)
     if latin1:
         result.notes.append(f"{latin1:,} files are not UTF-8 and were read as Latin-1.")
     return result

@@ -23,9 +23,10 @@ class Order:
 
     source: str
     out: Path
-    preset: Callable[[int | None], Preset]  # settings for a number of training rows
+    preset: Callable[..., Preset]  # settings for a number of training rows (or None), and for the (text, model) settings of a start
     test: str | None = None  # a second file
     start: Path | str | None = None  # a model folder to start from, or the name of one in the box
+    teacher: Path | str | None = None  # a classifier that labels the rows without a label
     text: str | None = None
     label: str | None = None
     stars: str = "classes"
@@ -49,6 +50,7 @@ class Data:
     split: Split
     findings: Findings
     sentences: list[str]
+    others: list[str]  # distinct texts without a label, if there is a teacher for them; none stands among the rows, or is of part test
 
     def texts(self, which: np.ndarray) -> list[str]:
         return [self.rows[i].text for i in which]
@@ -83,8 +85,13 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     elif {"train", "test"} <= set(parts) and not second:
         notes.append("The data has a split of its own into train and test; --split official uses it.")
     sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
-    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)])
+    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)], _others(source, test_rows))
 
 
 def _read(source: str, order: Order, progress: Progress | None) -> Rows:
-    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad)
+    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=order.teacher is not None)
+
+
+def _others(source: Rows, test_rows: list[Row]) -> list[str]:
+    known = {r.text.casefold() for rows in (source.rows, test_rows) for r in rows}
+    return [t for t in dict.fromkeys(r.text for r in source.others if r.part != "test") if t and t.casefold() not in known]

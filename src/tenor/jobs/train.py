@@ -11,6 +11,7 @@ from tenor import store
 from tenor.box.names import model_folder
 from tenor.cells.hardware import choose_device
 from tenor.config import check
+from tenor.data.columns import same_labels
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError
 from tenor.jobs.prepare import Data, Order, prepare
@@ -25,7 +26,8 @@ from tenor.results.report import card, page
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
-from tenor.training.presets import Preset, from_pretrained
+from tenor.training.presets import Preset
+from tenor.training.teacher import Taught, teach
 
 
 def train(order: Order, say: Say, events: Events, progress: Progress | None = None) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     """
     began = time.perf_counter()
     start = Pretrained.of(store.read(model_folder(order.start)), str(order.start)) if order.start else None
+    teacher = Pipeline.rebuilt(store.read(model_folder(order.teacher))) if order.teacher else None
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -50,13 +53,14 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     train_texts = data.texts(data.split.train)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
-    sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset)]
+    taught, told = _taught(order, data, teacher, train_texts)
+    sentences = [*data.sentences, *told, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset)]
     say("Data", sentences)
     tokenised = time.perf_counter()
     try:
         open_work(work, order.resume, say)
         v, targets = data.split.validation, data.targets
-        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work, start)
+        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work, start, taught)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
@@ -98,8 +102,7 @@ def _seconds(times: tuple[float, float, float, float, float], outcome: Outcome) 
 
 
 def _preset(order: Order, start: Pretrained | None, rows: int | None) -> Preset:
-    preset = order.preset(rows)
-    return from_pretrained(preset, start.text, start.model) if start else preset
+    return order.preset(rows, (start.text, start.model) if start else None)
 
 
 def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
@@ -109,7 +112,7 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
     stored = store.read(order.out)
     config = stored.config
     preset = _preset(order, start, stored.metrics.get("data", {}).get("train"))
-    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train")} | {"source": order.source, "test": order.test, "start": _name(order.start)}
+    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train")} | {"source": order.source, "test": order.test, "start": _name(order.start), "teacher": _name(order.teacher)}
     if not stored.metrics.get("finished") or any(config.get(k) != v for k, v in wanted.items()):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
@@ -124,6 +127,21 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
         return []
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}."]
+
+
+def _taught(order: Order, data: Data, teacher: Pipeline | None, train_texts: list[str]) -> tuple[Taught | None, list[str]]:
+    """The rows without a label as the teacher labels them, and sentences on it."""
+    if not teacher:
+        return None, []
+    if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
+        raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {order.teacher} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
+    if not data.others:
+        raise TenorError(f"A teacher labels rows without a label, and {order.source} has none that stand apart from its other rows. Add such rows, or leave --teacher out.")
+    v = data.split.validation
+    taught = teach(teacher, train_texts, data.targets[data.split.train], data.texts(v), data.targets[v], data.others)
+    network, linear = taught.weights
+    found = f"; with it they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
+    return taught, [f"{order.teacher} labels {len(data.others):,} rows without a label, its logits times {network:.2f} and those of a linear model of n-grams times {linear:.2f}{found}."]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:
@@ -148,7 +166,7 @@ def _test(pipeline: Pipeline, data: Data, train_texts: list[str], order: Order) 
 
 
 def _write(order: Order, preset: Preset, pipeline: Pipeline, outcome: Outcome, metrics: dict[str, Any]) -> None:
-    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "command": order.command}
+    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "teacher": _name(order.teacher), "command": order.command}
     stored = pipeline.stored(config, metrics, outcome.history)
     title = order.out.name
     files = {}

@@ -14,7 +14,6 @@ import torch
 
 from tenor.config import TextConfig, check
 from tenor.data.batches import by_length, pack, shuffled
-from tenor.data.excerpts import ENDS, excerpts
 from tenor.data.pairs import choose_pairs, counts_by_label
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
@@ -28,49 +27,31 @@ from tenor.training.teacher import Taught
 from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
 
 
-EXCERPTS_A_BATCH = 4  # times as many as whole texts: they have about a seventh of the words
-
-
 class ClassifyExamples:
     """The loop's Examples for texts with a label, or with a teacher's probabilities.
 
     Each epoch takes all rows with a label and, of the others, a part: over all epochs each is read once.
 
     Args:
-        whole: training texts as the tokenizer's ids. pipeline: reads them.
+        ids, validation_ids: as the network reads them.
         targets: [rows] int64 or [rows, labels] float32, those with a label first. labelled: how many of them are.
-        validation_ids: as the network reads them. validation_targets: [rows] int64.
-        preset: all settings.
+        validation_targets: [rows] int64.
+        preset: all settings. pad_to: see batches.pack.
     """
 
-    def __init__(
-        self, whole: Ragged, pipeline: Pipeline, targets: np.ndarray, labelled: int, validation_ids: Ragged, validation_targets: np.ndarray, preset: Preset
-    ) -> None:
-        self.whole, self.read, self.labelled, self.pad_to = whole, pipeline.read, labelled, pipeline.pad_to
-        self.ids, self.targets = pipeline.read(whole), torch.from_numpy(targets)
+    def __init__(self, ids: Ragged, targets: np.ndarray, labelled: int, validation_ids: Ragged, validation_targets: np.ndarray, preset: Preset, pad_to: int) -> None:
+        self.ids, self.targets, self.labelled = ids, torch.from_numpy(targets), labelled
         self.validation_ids, self.validation_targets = validation_ids, torch.from_numpy(validation_targets)
-        self.size, self.seed, self.epochs = preset.train.batch_size, preset.train.seed, preset.train.epochs
+        self.size, self.seed, self.epochs, self.pad_to = preset.train.batch_size, preset.train.seed, preset.train.epochs, pad_to
         # Rows that are padded to one length need no batches of equal length: they are drawn plainly at random.
-        self.lengths = np.full(len(whole), self.pad_to) if self.pad_to else self.ids.lengths
-        self.ends = pipeline.tokenizer.encode(list(ENDS)).values if preset.train.excerpts else None
-        self.excerpted: tuple[int, Ragged, torch.Tensor] | None = None  # epoch, texts, targets
+        self.lengths = np.full(len(ids), pad_to) if pad_to else ids.lengths
 
-    def plan(self, epoch: int) -> Sequence[tuple[int | None, np.ndarray]]:
-        """(None, whole texts) and (epoch, excerpts), rows of each batch."""
+    def plan(self, epoch: int) -> Sequence[np.ndarray]:
         rows = self._rows(epoch)
-        whole = [(None, rows[b]) for b in shuffled(self.lengths[rows], self.size, self.seed, epoch)]
-        if self.ends is None:
-            return whole
-        lengths = self._excerpts(epoch)[0].lengths
-        plan = [*whole, *((epoch, b) for b in shuffled(lengths, self.size * EXCERPTS_A_BATCH, self.seed, epoch))]
-        return [plan[i] for i in np.random.default_rng([self.seed, epoch, 1]).permutation(len(plan))]
+        return [rows[batch] for batch in shuffled(self.lengths[rows], self.size, self.seed, epoch)]
 
-    def batch(self, planned: tuple[int | None, np.ndarray]) -> tuple[Any, ...]:
-        epoch, rows = planned
-        if epoch is None:
-            return pack(self.ids, rows, self.pad_to), self.targets
-        ids, targets = self._excerpts(epoch)
-        return pack(ids, rows, self.pad_to), targets
+    def batch(self, planned: np.ndarray) -> tuple[Any, ...]:
+        return pack(self.ids, planned, self.pad_to), self.targets
 
     def validation(self) -> Iterable[tuple[Any, ...]]:
         for rows in by_length(self.validation_ids.lengths, 128):
@@ -85,17 +66,8 @@ class ClassifyExamples:
         return digest.hexdigest()
 
     def _rows(self, epoch: int) -> np.ndarray:
-        others = np.random.default_rng(self.seed).permutation(np.arange(self.labelled, len(self.whole)))
+        others = np.random.default_rng(self.seed).permutation(np.arange(self.labelled, len(self.ids)))
         return np.concatenate([np.arange(self.labelled), np.sort(others[epoch % self.epochs :: self.epochs])])
-
-    def _excerpts(self, epoch: int) -> tuple[Ragged, torch.Tensor]:
-        """One of each row of the epoch, as the network reads it, and the rows' targets."""
-        if self.excerpted is None or self.excerpted[0] != epoch:
-            assert self.ends is not None
-            rows = self._rows(epoch)
-            some = excerpts(self.whole.take(self.whole.offsets[rows], self.whole.lengths[rows]), self.ends, np.random.default_rng([self.seed, epoch, 2]))
-            self.excerpted = epoch, self.read(some), self.targets[torch.from_numpy(rows)]
-        return self.excerpted[1:]
 
 
 @dataclass(frozen=True)
@@ -172,7 +144,8 @@ def fit(
                 vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
             pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)
-        examples = ClassifyExamples(whole, pipeline, targets, len(train_targets), pipeline.read(tokenizer.encode(validation_texts)), validation_targets, preset)
+        validation_ids = pipeline.read(tokenizer.encode(validation_texts))
+        examples = ClassifyExamples(pipeline.read(whole), targets, len(train_targets), validation_ids, validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples) | {"start": start.fingerprint() if start else ""}
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
     pipeline.network.load_state_dict(outcome.weights)

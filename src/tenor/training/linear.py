@@ -28,7 +28,7 @@ class Linear:
 
     def __init__(self, ids: Ragged, targets: np.ndarray, labels: int, vocab: int) -> None:
         self.vocab = vocab
-        rows, keys = _grams(ids, vocab)
+        _, keys = _grams(ids, vocab)
         distinct, times = np.unique(keys, return_counts=True)
         self.keys = distinct[times >= (LEAST_TIMES if len(ids) >= SMALL else 2)]
         held = self._held(ids)

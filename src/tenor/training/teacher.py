@@ -13,7 +13,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax, softmax
 
-from tenor.data.text import Ragged
 from tenor.pipeline import Pipeline
 from tenor.training.linear import Linear
 
@@ -28,15 +27,15 @@ class Taught:
     accuracy: float = float("nan")
 
 
-def teach(pipeline: Pipeline, ids: Ragged, targets: np.ndarray, validation_texts: Sequence[str], validation_targets: np.ndarray, texts: Sequence[str]) -> Taught:
+def teach(pipeline: Pipeline, train_texts: Sequence[str], targets: np.ndarray, validation_texts: Sequence[str], validation_targets: np.ndarray, texts: Sequence[str]) -> Taught:
     """Label texts.
 
     Args:
-        pipeline: the trained classifier. ids, targets: what it was trained on, by its own tokenizer and uncut: the linear model is trained on the same.
+        pipeline: the trained classifier. train_texts, targets: [rows] what it was trained on; the linear model is trained on the same, in its tokens.
         validation_texts, validation_targets: they decide how much each of the two counts; without any, both count alike.
         texts: to be labelled. All texts cleaned.
     """
-    linear = Linear(ids, targets, len(pipeline.labels), len(pipeline.tokenizer))
+    linear = Linear(pipeline.tokenizer.encode(train_texts), targets, len(pipeline.labels), len(pipeline.tokenizer))
 
     def both(some: Sequence[str]) -> np.ndarray:
         """[2, rows, labels] log-probabilities"""
