@@ -15,7 +15,8 @@ from tenor.jobs.train import train
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
 from tenor.training.events import Events
-from tenor.training.presets import BASE, PRETRAIN, changed
+from tenor.training.presets import PRETRAIN, changed
+from tenor.training.presets import preset as preset_of
 from tenor.training.pretrain import LanguageExamples
 
 
@@ -62,7 +63,7 @@ def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_
     assert all(made.config["model"][k] == start.config["model"][k] for k in ("cell", "hidden", "embedding", "layers", "bidirectional"))
     for name, weight in start.weights.items():
         np.testing.assert_allclose(made.weights[name], weight, atol=1e-5)
-    again = Order(str(reviews), tmp_path / "m2", lambda _: changed(BASE, {"epochs": 1}), start=tmp_path / "m", baseline=False)
+    again = Order(str(reviews), tmp_path / "m2", lambda rows, start=None: preset_of("base", rows, start, epochs=1), start=tmp_path / "m", baseline=False)
     assert train(again, silent, Events())["finished"]  # a classifier is a start too
 
 
@@ -106,18 +107,17 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
 
 def test_a_classifier_gives_its_answers_where_labels_are_the_same(reviews, tmp_path):
     """With a rate of next to nothing, the new model answers as the old one did; with other labels it begins anew."""
-    first = Order(str(reviews), tmp_path / "m", lambda _: small(hidden=4, embedding=4, epochs=1, pairs=50, seed=9), baseline=False)
+    first = Order(str(reviews), tmp_path / "m", lambda *_: small(hidden=4, embedding=4, epochs=1, pairs=50, seed=9), baseline=False)
     train(first, silent, Events())
     start = store.read(tmp_path / "m")
     assert "pairs" in start.weights
-    still = small(epochs=1, learning_rate=1e-9)
     rows = reviews.read_text().splitlines()
     renamed = {"same": ("negative", "positive"), "short": ("neg", "pos"), "turned": ("1", "0"), "other": ("x", "y")}
     said: list[str] = []
     for name, words in renamed.items():
         path = tmp_path / f"{name}.csv"
         path.write_text("\n".join([rows[0], *(r.replace("negative", words[0]).replace("positive", words[1]) for r in rows[1:])]) + "\n")
-        train(Order(str(path), tmp_path / name, lambda _: still, baseline=False, start=tmp_path / "m"), lambda _, sentences: said.extend(sentences), Events())
+        train(Order(str(path), tmp_path / name, lambda rows, start=None: preset_of("base", rows, start, epochs=1, learning_rate=1e-9), baseline=False, start=tmp_path / "m"), lambda _, sentences: said.extend(sentences), Events())
     asked = [r.rsplit(",", 1)[0] for r in rows[1:30]]
     wanted = Pipeline.rebuilt(start, precision="float32").logits(asked)[0]
     for name in ("same", "short"):

@@ -13,7 +13,7 @@ from tenor.training.events import Events
 
 
 def order(reviews, out, **more):
-    return Order(str(reviews), out, lambda _: small(hidden=4, embedding=4, max_tokens=9), baseline=False, **more)
+    return Order(str(reviews), out, lambda *_: small(hidden=4, embedding=4, max_tokens=9), baseline=False, **more)
 
 
 def full(*_):

@@ -1,0 +1,135 @@
+"""Learning from a teacher: the linear model, how two models are blended, targets that are shares, and the whole of it from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from conftest import order_texts
+from tenor.config import ModelConfig
+from tenor.data.batches import pack
+from tenor.data.text import Ragged
+from tenor.models.classify import TextClassifier
+from tenor.training.fit import ClassifyExamples
+from tenor.training.linear import Linear
+from tenor.training.presets import ARTICLE, preset
+from tenor.training.teacher import blend
+
+
+def ragged(rows):
+    lengths = [len(r) for r in rows]
+    return Ragged(np.concatenate([np.array(r, np.int32) for r in rows]), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def grams(row):
+    return {tuple(row[i : i + n]) for n in (1, 2, 3) for i in range(len(row) - n + 1)}
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_linear_model_knows_which_ngrams_a_text_holds_and_learns_order(labels):
+    rng = np.random.default_rng(labels)
+    rows = [rng.integers(2, 7, rng.integers(0, 12)).tolist() for _ in range(400)]
+    # The order of 2 and 3 decides, which no single word tells; the third label is a triple.
+    targets = np.array([2 if labels == 3 and (4, 4, 5) in grams(r) else int((2, 3) in grams(r)) for r in rows])
+    model = Linear(ragged(rows), targets, labels, 7)
+    times: dict[tuple, int] = {}
+    for row in rows:
+        for i in range(len(row)):
+            for n in (1, 2, 3):
+                if i + n <= len(row):
+                    times[tuple(row[i : i + n])] = times.get(tuple(row[i : i + n]), 0) + 1
+    kept = {g for g, n in times.items() if n >= 2}
+    assert len(model.keys) == len(kept)
+    held = model._held(ragged(rows))
+    assert held.sum(1).A1.tolist() == [len(grams(r) & kept) for r in rows]
+    fresh = [rng.integers(2, 7, rng.integers(3, 12)).tolist() for _ in range(200)]
+    logits = model.logits(ragged(fresh))
+    assert logits.shape == (200, 1 if labels == 2 else 3)
+    guessed = (logits[:, 0] > 0).astype(int) if labels == 2 else logits.argmax(1)
+    wanted = [2 if labels == 3 and (4, 4, 5) in grams(r) else int((2, 3) in grams(r)) for r in fresh]
+    assert (guessed == wanted).mean() > 0.9
+    assert np.isfinite(model.logits(ragged([[], [1], [6, 6, 6, 6]]))).all()
+
+
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_a_blend_follows_the_one_that_is_right(seed, labels):
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, labels, 300)
+    right = rng.normal(0, 0.1, (300, labels)) + 2 * np.eye(labels)[targets]
+    noise = rng.normal(0, 1, (300, labels))
+    found = np.stack([x - np.log(np.exp(x).sum(1, keepdims=True)) for x in (noise, right)])
+    first, second = blend(found, targets)
+    assert second > 1 and first < second / 4
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_shares_that_are_all_or_nothing_are_labels(labels):
+    torch.manual_seed(0)
+    model = TextClassifier(9, labels, ModelConfig(hidden=3, embedding=4))
+    ids = ragged([[2, 3, 4], [5], [], [6, 7]])
+    targets = torch.tensor([1, 0, labels - 1, 0])
+    batch = pack(ids, np.array([3, 1, 2]))
+    hard, soft = model.scores(batch, targets), model.scores(batch, F.one_hot(targets, labels).float())
+    torch.testing.assert_close(hard.loss, soft.loss)
+    assert hard[1:] == soft[1:]
+    shares = torch.rand(4, labels).softmax(1)
+    logits = model(batch)
+    both = torch.cat((torch.zeros_like(logits), logits), 1) if labels == 2 else logits
+    wanted = -(shares[torch.from_numpy(batch.rows)] * both.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(model.scores(batch, shares).loss, wanted)
+
+
+@given(st.integers(1, 30), st.integers(0, 40), st.integers(1, 5))
+def test_every_epoch_reads_the_labels_and_all_of_them_together_each_taught_text_once(labelled, others, epochs):
+    ids = ragged([[2]] * (labelled + others))
+    targets = np.full((labelled + others, 2), 0.5, np.float32)
+    settings = preset("base", epochs=epochs, batch_size=4)
+    examples = ClassifyExamples(ids, targets, labelled, ids, np.zeros(len(ids), np.int64), settings, 0)
+    read = [np.sort(np.concatenate(examples.plan(e))) for e in range(epochs)]
+    assert all((rows[:labelled] == np.arange(labelled)).all() for rows in read)
+    assert sorted(np.concatenate([rows[labelled:] for rows in read]).tolist()) == list(range(labelled, labelled + others))
+
+
+def test_a_start_is_fine_tuned_with_rates_of_its_own_and_what_is_asked_for_holds():
+    text, model = ARTICLE.text, ModelConfig(hidden=7, embedding=5, cell="gru", dropout=0.9)
+    found = preset("base", 100_000, (text, model), epochs=3)
+    assert (found.model.hidden, found.model.embedding, found.model.cell, found.text.vocab) == (7, 5, "gru", text.vocab)
+    assert found.train.learning_rate < 1e-3 < found.train.learning_rate * found.train.output_rate and found.train.epochs == 3 and found.model.dropout != 0.9
+    assert preset("quick", 100_000, (text, model)).train.epochs == 1
+    assert preset("base", 300, (text, model)).train.epochs > 2
+    assert preset("base", 300, (text, model), learning_rate=0.5).train.learning_rate == 0.5
+
+
+@pytest.fixture
+def partly(tmp_path):
+    """A CSV of which most rows have no label."""
+    texts, targets = order_texts(500, 3)
+    path = tmp_path / "partly.csv"
+    path.write_text("text,label\n" + "".join(f"{t},{('bad', 'good')[y] if i < 150 else ''}\n" for i, (t, y) in enumerate(zip(texts, targets, strict=True))))
+    return path
+
+
+def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
+    small = ("--hidden", 8, "--embedding", 8, "--epochs", 2, "--no-baseline")
+    assert tenor("train", partly, "--out", "t", *small).code == 0
+    done = tenor("train", partly, "--out", "s", *small, "--teacher", "t", "--label-smoothing", 0.1)
+    assert done.code == 0, done.err
+    assert "t labels 350 rows without a label" in done.out and "of the validation rows" in done.out
+    made = json.loads((tmp_path / "s" / "config.json").read_text())
+    assert made["teacher"] == "t" and made["train"]["label_smoothing"] == 0.1
+
+
+def test_what_a_teacher_cannot_do_is_said(partly, reviews, tenor):
+    small = ("--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline")
+    assert tenor("train", partly, "--out", "t", *small).code == 0
+    for source, said in [(reviews, "has none that stand apart"), ("other.csv", "must know the labels of the data")]:
+        if source == "other.csv":
+            rows = partly.read_text().replace(",good", ",x").replace(",bad", ",y")
+            partly.with_name("other.csv").write_text(rows)
+        wrong = tenor("train", source, "--out", "s", *small, "--teacher", "t")
+        assert wrong.code == 2 and said in wrong.err
+    assert "tenor train" in tenor("train", partly, "--out", "s", *small, "--teacher", "nothing").err
