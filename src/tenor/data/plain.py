@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from tenor.data import files
 from tenor.data.sources import read_texts
@@ -37,6 +40,24 @@ def read_plain_or_texts(path: Path, text: str | None = None, skip_bad: bool = Fa
     texts, test = (list(dict.fromkeys(r.text for r in rows if r.text)) for rows in (kept, [r for r in source.rows if r.part == "test"]))
     left = len(source.rows) - len(texts) - len(test)
     return Texts(source.name, texts, test, [*source.notes, *([f"{left:,} texts are empty or stand twice and are left out."] if left else [])])
+
+
+def validation_of_texts(texts: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Texts to learn from, and texts to choose the epoch by: the end of a single one, of several a share of them drawn at random.
+
+    Raises:
+        TenorError: there is no text, or the share is not below 1.
+    """
+    if not texts:
+        raise TenorError("There is no text to learn from. Choose the right column with --text.")
+    if share >= 1:
+        raise TenorError(f"Of texts that are read on and on, validation is a share below 1; got {share:g}. Use --validation 0.1 for a tenth.")
+    if len(texts) == 1:
+        edge = len(texts[0]) - round(len(texts[0]) * share)
+        return [texts[0][:edge]], [texts[0][edge:]] if len(texts[0]) - edge > 1 else []
+    order = np.random.default_rng(seed).permutation(len(texts))
+    aside = round(len(texts) * share)
+    return [texts[i] for i in np.sort(order[aside:])], [texts[i] for i in np.sort(order[:aside])]
 
 
 def _plain(entry: files.Entry) -> Texts:

@@ -7,13 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tenor import store
 from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.datasets import Progress, resolve
-from tenor.data.plain import Texts, read_plain_or_texts
+from tenor.data.plain import Texts, read_plain_or_texts, validation_of_texts
 from tenor.errors import TenorError, plural
 from tenor.generation import Generation
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
@@ -84,22 +82,10 @@ def train_generator(order: GeneratorOrder, say: Say, events: Events, progress: P
 
 def _divided(source: Texts, preset: Preset) -> tuple[list[str], list[str], list[str]]:
     """Texts to learn from, texts to choose the epoch by, and sentences on both."""
-    share = preset.split.validation or 0.0
-    if share >= 1:
-        raise TenorError(f"Of texts that are read on and on, validation is a share below 1; got {share:g}. Use --validation 0.1 for a tenth.")
     sentences = list(source.notes)
     if source.test:
         sentences.append(f"{plural(len(source.test), 'text')} of part test are left out, so that they stay unseen.")
-    if not source.texts:
-        raise TenorError(f"{source.name} holds no text to learn from. Choose the right column with --text.")
-    if len(source.texts) == 1:
-        whole = source.texts[0]
-        edge = len(whole) - round(len(whole) * share)
-        texts, aside = [whole[:edge]], [whole[edge:]] if len(whole) - edge > 1 else []
-    else:
-        draw_order = np.random.default_rng(preset.train.seed).permutation(len(source.texts))
-        count = round(len(source.texts) * share)
-        texts, aside = ([source.texts[i] for i in np.sort(part)] for part in (draw_order[count:], draw_order[:count]))
+    texts, aside = validation_of_texts(source.texts, preset.split.validation or 0.0, preset.train.seed)
     where = "its end" if len(source.texts) == 1 else f"{plural(len(aside), 'text')} of {len(source.texts):,}"
     kept = f", and {sum(map(len, aside)):,} to choose the epoch by ({where})" if aside else "; none is kept aside, so the last epoch is kept"
     return texts, aside, [*sentences, f"{sum(map(len, texts)):,} characters to learn from{kept}."]
