@@ -1,6 +1,6 @@
 """Models that generate: what they learn, that stopping costs nothing, that drawing is what it says, and what they refuse."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_states_go_on_from_batch_to_batch():
     streams = Streams.of(ids, 2, 16, 0)
     parts = [streams.segment(0, i) for i in range(streams.segments())]
     assert [p.fresh for p in parts] == [True, False, False]
-    assert all(torch.equal(a.targets[-1], b.inputs[0]) for a, b in zip(parts, parts[1:], strict=False))
+    assert all(torch.equal(a.targets[-1], b.inputs[0]) for a, b in pairwise(parts))
     losses = [float(model.scores(*p).loss) for p in parts]
     whole = float(model.scores(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]), True).loss)
     assert np.mean(losses) == pytest.approx(whole, abs=1e-5)
@@ -190,7 +190,7 @@ def test_python_saves_and_loads(tmp_path, made):
     for wrong, said in [({"tokens": "word"}, "--tokens char or --tokens bpe"), ({"validation": 30}, "a share below 1"), ({"bidirectional": True}, "reads one way")]:
         with pytest.raises(TenorError, match=said):
             fit([LINE * 9], [], preset(**wrong)) if "validation" not in wrong else Generator(**(SMALL | wrong)).fit(LINE * 9)
-    with pytest.raises(TenorError, match="no beginning. Give a prompt"):
+    with pytest.raises(TenorError, match=r"no beginning\. Give a prompt"):
         next(fit(["abc" * 50], [], preset(epochs=1))[0].stream(""))
     assert next(islice(made.stream("the "), 1))
 
