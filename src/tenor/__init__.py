@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenor.api import Classifier, load
+    from tenor.api_generate import Generator
     from tenor.errors import TenorError
 
-__all__ = ["Classifier", "TenorError", "load"]
-_HOME = {"Classifier": "tenor.api", "load": "tenor.api", "TenorError": "tenor.errors"}
+__all__ = ["Classifier", "Generator", "TenorError", "load"]
+_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "load": "tenor.api", "TenorError": "tenor.errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
+from tenor.api_generate import Generator
 from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
@@ -22,6 +23,7 @@ from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
 from tenor.results.report import card
+from tenor.tasks import task_of
 from tenor.training.fit import Tokenised, fit
 from tenor.training.presets import GIVEN, Preset, preset
 
@@ -167,8 +169,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecision = "auto") -> Classifier:
-    """A classifier from a model folder, whoever wrote it; needs no training data and executes nothing.
+def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecision = "auto") -> Any:
+    """The Classifier or Generator of a model folder, whoever wrote it; needs no training data and executes nothing.
 
     Args:
         folder: of the model, or "reviews-en", in installs that have it (a folder of that name is "./reviews-en").
@@ -179,6 +181,8 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
         TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.
     """
     stored = store.read(model_folder(folder))
+    if task_of(stored.config) == "generate":
+        return Generator.of(stored, device, precision)
     parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
     model = Classifier(**parameters)
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)

@@ -12,7 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 ReadingPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
 SplitKind = Literal["range", "random", "official"]
-Tokens = Literal["word", "bpe"]
+Tokens = Literal["word", "bpe", "char"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class ModelConfig:
     word_dropout: float = 0.0  # chance that a whole word is zeroed while training (the others are scaled up)
     embedding_dropout: float = 0.0
     dropout: float = 0.0  # between layers and before the dense output
+    weight_dropout: float = 0.0  # on the recurrent weights, drawn once a batch; of models that generate
+    tied: bool = False  # tokens are foretold with the vectors that they are read with; of models that generate
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 # The least that each number may be, and for shares (dropouts) also the most.
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0}  # fmt: skip
-_SHARES = ("word_dropout", "embedding_dropout", "dropout", "label_smoothing")
+_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "label_smoothing")
 _ABOVE_0 = ("learning_rate", "adam_epsilon")
 _LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add
 

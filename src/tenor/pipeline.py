@@ -16,6 +16,7 @@ from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, read_logits, shares
 from tenor.store import Stored
+from tenor.tasks import check_task
 
 
 class Pipeline:
@@ -80,10 +81,9 @@ class Pipeline:
     def rebuilt(cls, stored: Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Pipeline:
         """Raises TenorError if tokenizer, settings and weights do not fit each other."""
         config = stored.config
-        if config.get("task") == "pretrain":
-            raise TenorError("This model knows a language and no labels yet. Train a classifier from it: tenor train SOURCE --from MODEL")
-        if config.get("task") != "classify" or not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:
-            raise TenorError("config.json must name the task classify and two labels or more. Copy the model folder again, or train anew.")
+        check_task(config, "classify")
+        if not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:
+            raise TenorError("config.json must name two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
         temperature = config.get("temperature", 1.0)  # folders of format 1 have none

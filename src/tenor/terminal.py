@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -54,7 +54,9 @@ class Talk:
 class LiveBar(Events):
     """A progress bar of the training; the first Ctrl-C (or kill) asks the loop to stop after its step, the second ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Literal["accuracy", "loss"] = "accuracy") -> None:
+        """measure: the number of the validation rows that is shown after an epoch."""
+        self.measure = measure
         columns = (SpinnerColumn(), TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=err, transient=True)
         self.asked = False
@@ -91,9 +93,10 @@ class LiveBar(Events):
         self.bar.update(self.task, completed=state.step, epoch=(state.step - 1) // self.batches + 1, numbers=numbers)
 
     def epoch(self, entry: dict[str, Any]) -> None:
-        validation = f", validation {entry['validation_accuracy']:.4f}" if "validation_accuracy" in entry else ""
+        validation = f", validation {entry[f'validation_{self.measure}']:.4f}" if f"validation_{self.measure}" in entry else ""
+        other = "loss" if self.measure == "accuracy" else "accuracy"
         err.print(
-            f"  epoch {entry['epoch']}: accuracy train {entry['accuracy']:.4f}{validation}, loss {entry['loss']:.4f}, "
+            f"  epoch {entry['epoch']}: {self.measure} train {entry[self.measure]:.4f}{validation}, {other} {entry[other]:.4f}, "
             f"{entry['seconds']:.0f} s, {entry['tokens_per_second']:,} tokens/s"
         )
 
@@ -132,3 +135,17 @@ def show_training(metrics: dict[str, Any], folder: Path) -> None:
         out.print(f"[bold]Beside the linear baseline[/bold] ({metrics['baseline']['name']})\n  {verdict(metrics['test'], metrics['baseline'], metrics['versus_baseline'])}")
     out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  report.html, curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
     out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')
+
+
+def show_generator(metrics: dict[str, Any], folder: Path) -> None:
+    """What the training of a generator came to."""
+    from tenor.results.curves import in_terminal
+    from tenor.results.report import foretold
+
+    if len(metrics["history"]) > 1:
+        out.print(in_terminal(metrics["history"]))
+    out.print(f"[bold]Kernel[/bold]\n  {escape(metrics['kernel'])}")
+    if "validation" in metrics:
+        out.print(f"[bold]Validation[/bold], which chose epoch {metrics['best_epoch']}\n  {foretold(metrics['validation'])}")
+    out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
+    out.print(f'  Use it: tenor generate "a prompt" -m {escape(str(folder))}')

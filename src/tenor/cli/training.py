@@ -6,18 +6,20 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
 from tenor.cli.options import DeviceName, Json, LabelColumnName, Overwrite, PrecisionName, Resume, Seed, SkipBad, Stars, TextColumnName
 from tenor.errors import TenorError
-from tenor.terminal import LiveBar, Talk, err, out, show_training
+from tenor.terminal import LiveBar, Talk, err, out, show_generator, show_training
 
 
 def train(
-    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet), a folder, an archive, or a data set: imdb, sample.")],
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text), a folder, an archive, or a data set: imdb, sample.")],
+    task: Annotated[Literal["classify", "generate"], typer.Option(help="classify: texts to labels. generate: a text goes on.")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,
@@ -33,7 +35,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Adam's rate (its peak, where the preset varies it).")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are cut to this.")] = None,
     vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
-    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help="Words, or byte-pair pieces.")] = None,
+    tokens: Annotated[Literal["word", "bpe", "char"] | None, typer.Option(help="Words, or byte-pair pieces; with --task generate: characters, or byte-pair pieces.")] = None,
     split: Annotated[Literal["range", "random", "official"] | None, typer.Option(help="How test rows are chosen: the last rows, at random with balance, or the data's own.")] = None,
     train_rows: Annotated[int | None, typer.Option(help="Number of training rows (validation rows come out of them).")] = None,
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
@@ -52,7 +54,7 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Check the data, train, test once, compare with a linear baseline, write a model folder."""
+    """Check the data, train, test once, compare with a linear baseline, write a model folder. With --task generate: learn to go on with texts."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.cells.kernels import check_environment
@@ -68,6 +70,10 @@ def train(
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
+    if task == "generate":
+        _only_classify(context)
+        _train_generator(source, out_folder, changes, text, skip_bad, resume, overwrite, command, as_json)
+        return
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
@@ -79,6 +85,38 @@ def train(
         print(json.dumps(metrics))
     else:
         show_training(metrics, out_folder)
+    _check_finished(metrics, out_folder)
+
+
+# Options of train that only a classifier has, by their parameters.
+_CLASSIFY = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
+             "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap"}  # fmt: skip
+
+
+def _only_classify(context: typer.Context) -> None:
+    """Raises TenorError if an option is given that other tasks would leave unheard."""
+    given = [option for name, option in _CLASSIFY.items() if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if given:
+        raise TenorError(f"{', '.join(given)} can be given for --task classify alone. Leave {'it' if len(given) == 1 else 'them'} out.")
+
+
+def _train_generator(source: str, out_folder: Path, changes: dict[str, Any], text: str | None, skip_bad: bool, resume: bool, overwrite: bool, command: str, as_json: bool) -> None:
+    from tenor.jobs.train_generator import GeneratorOrder, train_generator
+    from tenor.training.presets_generate import generate_preset
+
+    say = Talk(as_json)
+    order = GeneratorOrder(source, out_folder, generate_preset(**changes), text, skip_bad, resume, overwrite, command)
+    with LiveBar("loss") as events, say.download() as progress:
+        metrics = train_generator(order, say, events, progress)
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        show_generator(metrics, out_folder)
+    _check_finished(metrics, out_folder)
+
+
+def _check_finished(metrics: dict[str, Any], out_folder: Path) -> None:
+    """130 after Ctrl-C, as shells have it."""
     if not metrics["finished"]:
         err.print(f"Interrupted: a usable model of what was learnt so far is in {out_folder}. The same command with --resume goes on.")
         raise typer.Exit(130)

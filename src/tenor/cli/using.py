@@ -28,7 +28,7 @@ from tenor.terminal import Talk, counting, err, out, show_table
 
 
 def evaluate(
-    source: Annotated[str, typer.Argument(help="Labelled rows: a file, folder, archive or data set.")],
+    source: Annotated[str, typer.Argument(help="Labelled rows: a file, folder, archive or data set. For a generator texts, or a plain file.")],
     model: Model = REVIEWS,
     text: TextColumnName = None,
     label: LabelColumnName = None,
@@ -39,10 +39,15 @@ def evaluate(
     precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
-    """Accuracy with its interval, F1, AUC, calibration, confusion and accuracy by length of text."""
+    """Of a classifier: accuracy with its interval, F1, AUC, calibration, confusion and accuracy by length of text. Of a generator: perplexity, nats and bits a character."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.evaluate import evaluate as run
+        from tenor.store import read
+        from tenor.tasks import task_of
+    if task_of(read(model_folder(model)).config) == "generate":
+        _evaluate_generator(source, model, part, text, skip_bad, device, precision, as_json)
+        return
     with say.download() as progress:
         result = run(source, _pipeline(model, device, precision, as_json), part, text, label, stars, skip_bad, progress)
     if as_json:
@@ -112,6 +117,30 @@ def predict(
     if result["bad"]:
         out.print(f"{plural(result['bad_lines'], 'broken line')} left out: {escape('; '.join(result['bad'][:3]))}.")
     out.print(f"Written to {escape(str(target))}")
+
+
+def _evaluate_generator(source: str, model: str, part: str | None, text: str | None, skip_bad: bool, device: Any, precision: Any, as_json: bool) -> None:
+    from tenor.jobs.generate import evaluate_generator
+    from tenor.results.report import foretold
+
+    with Talk(as_json).download() as progress:
+        result = evaluate_generator(source, generation_of(model, device, precision), part, text, skip_bad, progress)
+    if as_json:
+        print(json.dumps(result))
+        return
+    for note in result["notes"]:
+        out.print(f"  {escape(note)}")
+    out.print(f"{foretold(result)}; {result['seconds']:.1f} s")
+
+
+def generation_of(model: str, device: Any, precision: Any) -> Any:
+    """A model folder of the task generate, ready for prompts."""
+    from tenor.cells.kernels import check_environment
+    from tenor.generation import Generation
+    from tenor.store import read
+
+    check_environment()
+    return Generation.rebuilt(read(model_folder(model)), device, precision)
 
 
 def _pipeline(model: str, device: Any, precision: Any, as_json: bool) -> Any:

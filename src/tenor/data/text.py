@@ -130,10 +130,12 @@ class Tokenizer:
         """Choose the vocabulary from training texts.
 
         Raises:
-            TenorError: the texts have no token at all.
+            TenorError: characters are asked for, or the texts have no token at all.
         """
         if config.tokens == "bpe":
             return cls(_train_bpe(chunks, config.vocab))
+        if config.tokens == "char":
+            raise TenorError("A classifier reads words or byte pairs, not characters. Use --tokens word or --tokens bpe.")
         inner = hf.Tokenizer(hf.models.WordLevel({t: i for i, t in enumerate(SPECIAL)}, unk_token="<unk>"))
         inner.normalizer = hf.normalizers.Sequence([hf.normalizers.Replace("’", "'"), hf.normalizers.Lowercase()])
         inner.pre_tokenizer = hf.pre_tokenizers.Split(hf.Regex(_WORD), "removed", invert=True)

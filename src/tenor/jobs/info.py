@@ -6,10 +6,12 @@ from typing import Any
 
 from tenor.box.names import BOX, model_folder, present
 from tenor.cells.kernels import describe
+from tenor.generation import Generation
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
-from tenor.results.report import calibrated, percent, shrunk, verdict
+from tenor.results.report import calibrated, foretold, percent, shrunk, verdict
 from tenor.store import Stored, read, size
+from tenor.tasks import task_of
 
 
 def machine() -> tuple[dict[str, Any], list[str]]:
@@ -29,6 +31,8 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     """
     folder = model_folder(model)
     stored = read(folder)
+    if task_of(stored.config) == "generate":
+        return _generator(stored, model, size(folder))
     pretrained = stored.config.get("task") == "pretrain"
     found = Pretrained.of(stored, model) if pretrained else Pipeline.rebuilt(stored)
     weights = sum(w.size for w in stored.weights.values())
@@ -45,6 +49,21 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     box = f"; ships with Tenor ({BOX[model]})" if model in BOX else ""
     kernel = {"kernel": found.network.path}
     return numbers | kernel, [f"{model}: classify, labels {', '.join(map(str, found.labels))}{box}", *lines, f"Kernel here: {found.network.path}", *_results(stored)]
+
+
+def _generator(stored: Stored, model: str, folder_bytes: int) -> tuple[dict[str, Any], list[str]]:
+    made = Generation.rebuilt(stored)
+    weights, m = sum(w.size for w in stored.weights.values()), made.model
+    numbers = {"config": stored.config, "metrics": stored.metrics, "weights": weights, "bytes": folder_bytes, "kernel": made.network.path}
+    found = stored.metrics.get("validation")
+    return numbers, [
+        f"{model}: generate",
+        f"Network: embedding {m.embedding}, {m.layers} x {m.cell.upper()} {m.hidden}; {weights:,} weights, stored as {stored.config.get('weights', 'float32')}, {folder_bytes / 1e6:.1f} MB in all",
+        f"Texts: {'characters' if made.pieces.characters else 'byte pairs'}, {len(made.pieces):,} in the vocabulary",
+        f"Kernel here: {made.network.path}",
+        *([f"Validation text: {foretold(found)}"] if found else []),
+        *([shrunk(stored.metrics["shrunk"])] if "shrunk" in stored.metrics else []),
+    ]
 
 
 def _results(stored: Stored) -> list[str]:

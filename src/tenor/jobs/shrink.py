@@ -16,7 +16,8 @@ from tenor.data.datasets import Progress
 from tenor.errors import TenorError
 from tenor.jobs.evaluate import labelled
 from tenor.pipeline import Pipeline
-from tenor.results.report import card, pretrained_card
+from tenor.results.report import CARDS
+from tenor.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,8 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
             raise TenorError(f"The model has the labels {config['labels']}; got {len(order.labels)} names for them.")
         config["labels"] = list(order.labels)
     small = replace(small, config=config, metrics=stored.metrics | {"shrunk": found})
-    write = pretrained_card if config.get("task") == "pretrain" else card
     before = store.size(folder)
-    store.write(order.out, small, {"README.md": write(order.out.name, config, small.metrics, small.history)}, order.overwrite)
+    store.write(order.out, small, {"README.md": CARDS[task_of(config)](order.out.name, config, small.metrics, small.history)}, order.overwrite)
     return found | {"folder_bytes_before": before, "folder_bytes": store.size(order.out), "model": str(order.out)}
 
 

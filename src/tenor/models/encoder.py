@@ -16,7 +16,7 @@ from tenor.cells.reference import Weights
 from tenor.config import ModelConfig
 from tenor.errors import TenorError
 
-_CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 # A Reader's table has a row of all gates for every word. Beyond this it costs more memory than the speed is worth.
@@ -58,7 +58,7 @@ class Encoder(nn.Module):
         dtype = torch.bfloat16 if dtype == torch.int8 else dtype
         self.embedding = nn.Embedding(vocab, config.embedding)
         between = config.dropout if config.layers > 1 else 0.0
-        self.recurrent = _CELLS[config.cell](
+        self.recurrent = CELLS[config.cell](
             config.embedding, config.hidden, config.layers, dropout=between, bidirectional=config.bidirectional, compute=dtype
         )
         self.features = config.hidden * (2 if config.bidirectional else 1) * (2 if config.pooling == "max_mean" else 1)

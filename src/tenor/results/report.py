@@ -101,6 +101,25 @@ def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
     return _markdown(title, f"tenor train SOURCE --from {title}", found)
 
 
+def foretold(found: dict[str, Any]) -> str:
+    """One sentence: how well are texts foretold?"""
+    return f"{found['nats_per_character']:.4f} nats a character ({found['bits_per_character']:.3f} bits), perplexity {found['perplexity']:.3f} and accuracy {found['accuracy']:.3f} a token, {found['tokens']:,} tokens"
+
+
+def generator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a model that generates."""
+    how = ["`loss` is nats a token; `accuracy` is the share of tokens that got the greatest probability."]
+    limits = ["It writes what is probable after what it has read; nothing of it need be true.", "The texts it was trained on may carry a licence of their own that bears on the model, and long passages of them may come out again."]
+    result = [f"On the validation text, which chose the epoch: {foretold(metrics['validation'])}."] if metrics.get("validation") else ["No text was kept aside, so nothing says how well it foretells others."]
+    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
+    training = _training(metrics, history)
+    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    return _markdown(title, f'tenor generate "a prompt" -m {title}', found)
+
+
+CARDS = {"classify": card, "pretrain": pretrained_card, "generate": generator_card}
+
+
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:
     lines = [f"# {title}", "", f"Use it: `{use}`", ""]
     for heading, sentences, table in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from tenor.training.optimiser import RowAdamW, clip, make_optimiser
 
 CHECKPOINT, HISTORY = "checkpoint.safetensors", "history.jsonl"  # in the folder of a run
 SECONDS_BETWEEN_CHECKPOINTS = 30.0  # what a kill costs at most; writing one takes about 0.1 s
+Goodness = Callable[[dict[str, Any]], tuple[float, ...]]  # of an epoch's entry in the history; the greater, the better
 
 
 class Examples(Protocol):
@@ -62,16 +63,29 @@ def rate_at(step: int, steps: int, config: TrainConfig) -> float:
     return low + (high - low) * (1 - math.cos(math.pi * done)) / 2
 
 
-def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Events, work: Path | None, settings: dict[str, Any]) -> Outcome:
+def by_accuracy(entry: dict[str, Any]) -> tuple[float, ...]:
+    """Higher validation accuracy; of equal ones the lower loss."""
+    return entry["validation_accuracy"], -entry["validation_loss"]
+
+
+def by_loss(entry: dict[str, Any]) -> tuple[float, ...]:
+    """Lower validation loss: for models whose answer is a distribution, not a label."""
+    return (-entry["validation_loss"],)
+
+
+def train(
+    model: nn.Module, examples: Examples, config: TrainConfig, events: Events, work: Path | None, settings: dict[str, Any], goodness: Goodness = by_accuracy
+) -> Outcome:
     """Train to the last epoch and keep the best by validation.
 
     Args:
-        model: has `scores(*batch)` -> loss, right, rows, tokens; and `freeze()`, which is eval() for weights that stay until train().
+        model: has `scores(*batch)` -> loss, right, rows, tokens; what it carries from batch to batch, if anything, is among its buffers; and `freeze()`, which is eval() for weights that stay until train().
         examples: see Examples.
         config: epochs, rates, seed.
         events: is told of each step and epoch.
         work: folder for checkpoint and history; a checkpoint found there is gone on with. None: keep nothing.
         settings: all that decides the result, to be compared when a run goes on.
+        goodness: what makes an epoch the one to keep.
 
     Raises:
         TenorError: the loss is no longer a number.
@@ -101,7 +115,7 @@ def train(model: nn.Module, examples: Examples, config: TrainConfig, events: Eve
         if state.batch < len(plan):
             break
         entry = _end_epoch(model, examples, state, config)
-        if is_better(entry, state.history, state.best_epoch):
+        if is_better(entry, state.history, state.best_epoch, goodness):
             state.best_epoch = state.epoch
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         state.history.append(entry)
@@ -171,12 +185,11 @@ def _end_epoch(model: nn.Module, examples: Examples, state: State, config: Train
     return entry
 
 
-def is_better(entry: dict[str, Any], history: Sequence[dict[str, Any]], best_epoch: int) -> bool:
-    """Higher validation accuracy; of equal ones the lower loss; without validation rows the later epoch."""
+def is_better(entry: dict[str, Any], history: Sequence[dict[str, Any]], best_epoch: int, goodness: Goodness = by_accuracy) -> bool:
+    """Than the best so far; without validation rows the later epoch."""
     if best_epoch == 0 or "validation_accuracy" not in entry:
         return True
-    best = history[best_epoch - 1]
-    return (entry["validation_accuracy"], -entry["validation_loss"]) > (best["validation_accuracy"], -best["validation_loss"])
+    return goodness(entry) > goodness(history[best_epoch - 1])
 
 
 def _advice(what: str, config: TrainConfig) -> str:
