@@ -1,6 +1,7 @@
 """Learning from a teacher: the linear model, how two models are blended, targets that are shares, and the whole of it from the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,9 +99,11 @@ def test_a_start_is_fine_tuned_with_rates_of_its_own_and_what_is_asked_for_holds
     text, model = ARTICLE.text, ModelConfig(hidden=7, embedding=5, cell="gru", dropout=0.9)
     found = preset("base", 100_000, (text, model), epochs=3)
     assert (found.model.hidden, found.model.embedding, found.model.cell, found.text.vocab) == (7, 5, "gru", text.vocab)
-    assert found.train.learning_rate < 1e-3 < found.train.learning_rate * found.train.output_rate and found.train.epochs == 3 and found.model.dropout != 0.9
+    assert found.train.output_rate > 1 > found.train.embedding_rate and found.train.epochs == 3 and found.model.dropout != 0.9
     assert preset("quick", 100_000, (text, model)).train.epochs == 1
     assert preset("base", 300, (text, model)).train.epochs > 2
+    rates = [preset("base", None, (text, replace(model, hidden=h))).train.learning_rate for h in (16, 256, 512)]
+    assert rates == [4e-3, 12e-4, 6e-4]
     assert preset("base", 300, (text, model), learning_rate=0.5).train.learning_rate == 0.5
 
 
