@@ -142,9 +142,16 @@ def test_json_errors_are_json_too(tenor):
     assert done.code == 2 and "No such file" in json.loads(done.out)["error"]
 
 
+def test_one_is_not_said_as_many(tenor, model, tmp_path):
+    (tmp_path / "one.csv").write_text("text,label\nearly and late,positive\nlate,\n")
+    said = tenor("evaluate", "one.csv", "-m", model).out
+    assert "1 row without a label" in said and re.search(r"Accuracy .*, 1 row\)", said)
+    assert "on 1 row accuracy" in tenor("shrink", model, "--out", "s", "--check", "one.csv").out
+
+
 def test_skip_bad_goes_on_and_counts(tenor, tmp_path, reviews):
     lines = reviews.read_text().splitlines()
     lines[7:7] = ["only one field", "a,b,c,d"]
     (tmp_path / "r.csv").write_text("\n".join(lines))
     done = tenor("train", "r.csv", "--out", "m", "--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline", "--skip-bad", "--json")
-    assert "2 broken lines were left out: line 8" in " ".join(done.json["data"]["sentences"])
+    assert "2 broken lines left out: line 8" in " ".join(done.json["data"]["sentences"])

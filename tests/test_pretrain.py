@@ -45,8 +45,8 @@ def test_texts_are_read_without_a_label_and_test_rows_left_out(texts, tmp_path):
     said = []
     metrics = run(order(texts, tmp_path / "p"), lambda *words: said.extend(words[1]), Events())
     assert metrics["finished"] and metrics["data"]["texts"] + metrics["data"]["validation"] == len(texts[1]) - 10
-    assert "10 rows are of part test and are left out, so that they stay unseen." in said
-    assert "2 texts are empty or stand twice and are left out." in said
+    assert "10 rows of part test left out, to stay unseen." in said
+    assert "2 texts left out, empty or standing there already." in said
     stored = store.read(tmp_path / "p")
     assert stored.config["task"] == "pretrain" and "--from p" in (tmp_path / "p" / "README.md").read_text()
     assert not any(w in stored.tokenizer for w in ("good film bad",)) and len(stored.history) == 2
@@ -93,6 +93,7 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
         Pipeline.rebuilt(store.read(tmp_path / "p"))
     assert "tenor train SOURCE --from p" in tenor("info", "p").out
     assert "--hidden cannot be chosen" in tenor("train", reviews, "--from", "p", "--hidden", 9, "--out", "q").err
+    assert "tenor pretrain SOURCE --out nowhere (texts without labels), or tenor train SOURCE --out nowhere" in tenor("train", reviews, "--from", "nowhere", "--out", "q").err
     few = tmp_path / "few.csv"
     few.write_text("text\n" + "".join(f"word {i}\n" for i in range(30)))
     for wrong, said in [

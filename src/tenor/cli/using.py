@@ -53,7 +53,7 @@ def evaluate(
     for note in result["notes"]:
         out.print(f"  {escape(note)}")
     auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
-    out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
+    out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {plural(result['tokens_cut'], 'token')} cut")
     out.print(f"Probabilities are off by {result['calibration_error']:.4f} on average ({ERROR_IS})")
     labels = [str(x) for x in result["labels"]]
     show_table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])

@@ -11,7 +11,7 @@ import numpy as np
 from tenor.data.columns import match_labels
 from tenor.data.datasets import Progress, resolve
 from tenor.data.sources import Row, Rows, read_rows
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.pipeline import Pipeline
 from tenor.results.evaluate import measure
 
@@ -31,7 +31,7 @@ def evaluate(
     result = measure(shares, targets, pipeline.labels, lengths)
     notes = list(data.notes)
     if data.unlabelled:
-        notes.append(f"{data.unlabelled:,} rows have no label and are left out.")
+        notes.append(f"{plural(data.unlabelled, 'row')} without a label left out.")
     lost = int(np.maximum(lengths - pipeline.text.max_tokens, 0).sum())
     return result | {"tokens_cut": lost, "seconds": round(seconds, 3), "rows_per_second": round(len(rows) / seconds, 1), "notes": notes}
 

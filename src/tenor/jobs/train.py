@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tenor import store
-from tenor.box.names import model_folder
 from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.datasets import Progress
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
 from tenor.pipeline import Pipeline
@@ -35,7 +34,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         TenorError: anything the user can mend; nothing is then written at `order.out`.
     """
     began = time.perf_counter()
-    start = Pretrained.of(store.read(model_folder(order.start)), str(order.start)) if order.start else None
+    start = Pretrained.read(order.start) if order.start else None
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -130,7 +129,7 @@ def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:
     out = [f"Texts have {counts['median_length']:,} tokens in the median, {counts['greatest_length']:,} at most."]
     if counts["texts_cut"]:
         share = counts["tokens_cut"] / counts["tokens"]
-        out.append(f"{counts['texts_cut']:,} of {rows:,} training texts are longer than {limit} tokens and are cut: {share:.1%} of all tokens. --max-tokens changes it.")
+        out.append(f"{counts['texts_cut']:,} of {rows:,} training texts cut to {plural(limit, 'token')}, which loses {share:.1%} of all tokens. --max-tokens changes it.")
     return out
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from tenor.errors import plural
+
 ERROR_IS = "expected calibration error, 15 equal bins of the top label's probability"
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -16,7 +18,7 @@ pre{background:#f5f5f5;padding:.8rem;overflow:auto}"""
 
 def percent(metrics: dict[str, Any]) -> str:
     """Accuracy and its interval, for people."""
-    return f"{metrics['accuracy']:.1%} (95 % interval {metrics['accuracy_low']:.1%} to {metrics['accuracy_high']:.1%}, {metrics['rows']:,} rows)"
+    return f"{metrics['accuracy']:.1%} (95 % interval {metrics['accuracy_low']:.1%} to {metrics['accuracy_high']:.1%}, {plural(metrics['rows'], 'row')})"
 
 
 def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]) -> str:
@@ -31,7 +33,7 @@ def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]
 
 def calibrated(test: dict[str, Any] | None, calibration: dict[str, Any] | None) -> str:
     """One sentence: how far may the probabilities be believed?"""
-    how = "Probabilities are not calibrated." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {calibration['rows']:,} validation rows."
+    how = "Probabilities are not calibrated." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {plural(calibration['rows'], 'validation row')}."
     if not test or "calibration_error" not in test:  # folders of format 1
         return how
     return f"{how} On the test rows they are off by {test['calibration_error']:.3f} on average ({ERROR_IS})."
@@ -44,7 +46,7 @@ def shrunk(found: dict[str, Any]) -> str:
     if not check:
         return f"{sizes}. What that cost was not measured."
     same = f"{check['labels_changed']:,} of {check['rows']:,} answers changed"
-    return f"{sizes}; on {check['rows']:,} rows accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most."
+    return f"{sizes}; on {plural(check['rows'], 'row')} accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most."
 
 
 def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
