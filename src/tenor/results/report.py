@@ -40,13 +40,13 @@ def calibrated(test: dict[str, Any] | None, calibration: dict[str, Any] | None) 
 
 
 def shrunk(found: dict[str, Any]) -> str:
-    """One sentence: how small did a model become, and what did it cost?"""
+    """How small did a model become, and what did it cost?"""
     sizes = f"Weights stored as {found['weights']}: {found['weight_bytes'] / 1e6:.2f} MB instead of {found['weight_bytes_before'] / 1e6:.2f}"
     check = found.get("check")
     if not check:
         return f"{sizes}. What that cost was not measured."
     same = f"{check['labels_changed']:,} of {check['rows']:,} answers changed"
-    return f"{sizes}; on {plural(check['rows'], 'row')} accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most."
+    return f"{sizes}; on {plural(check['rows'], 'row')} accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most.{''.join(' ' + n for n in check.get('notes', []))}"
 
 
 def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
