@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tarfile
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -52,6 +53,11 @@ def test_every_command_has_help_with_an_example(tenor):
     for command in ("train", "evaluate", "predict", "info", "data"):
         done = tenor(command, "--help")
         assert done.code == 0 and "Example" in done.out and "--json" in done.out
+
+
+def test_version(tenor):
+    done = tenor("--version")
+    assert done.code == 0 and done.out == f"tenor {version('tenor')}\n"
 
 
 def test_data_finds_the_sample(tenor):

@@ -20,6 +20,7 @@ from tenor.results.report import pretrained_card
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised
 from tenor.training.presets import Preset
+from tenor.training.pretrain import DRAWS
 from tenor.training.pretrain import pretrain as train_language
 
 # Texts that are kept aside to see how well words are foretold: a twentieth, at most so many.
@@ -73,6 +74,7 @@ def pretrain(order: PretrainOrder, say: Say, events: Events, progress: Progress 
     metrics: dict[str, Any] = {
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
+        "draws": DRAWS,
         "data": {"texts": len(texts) - aside, "validation": aside, "sentences": sentences} | counts,
         "seconds": {"train": round(outcome.seconds, 2), "all": round(time.perf_counter() - began, 2)},
     }

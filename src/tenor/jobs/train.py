@@ -49,7 +49,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     train_texts = data.texts(data.split.train)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
-    sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset)]
+    sentences = [*data.sentences, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     tokenised = time.perf_counter()
     try:
@@ -118,11 +118,16 @@ def _name(start: Path | str | None) -> str | None:
     return None if start is None else str(start)
 
 
-def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset) -> list[str]:
+def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:
     if not start:
         return []
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
-    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}."]
+    plain = order.preset(rows)  # as it would be without a start
+    own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
+    changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k]]
+    held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
+    why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
+    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:

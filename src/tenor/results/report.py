@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -96,10 +97,16 @@ def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: S
 
 def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
     """Markdown, for a language model."""
-    how = ["`accuracy` is the share of words that got the greatest probability among those drawn for the batch; it compares epochs, not models."]
+    drawn = f"{metrics['draws']:,} drawn ones; who knows nothing but how frequent words are has {math.log(metrics['draws'] + 1):.2f}" if "draws" in metrics else "the drawn ones"
+    how = [
+        f"`nats a word` is the loss: each word is guessed among itself and {drawn}. No perplexity of the vocabulary follows from it; it compares epochs, and models of one vocabulary and the same texts.",
+        "`guessed` is the share of words that got the greatest score there, where drawn words count as often as they were drawn.",
+    ]
     limits = ["It answers nothing by itself: a training starts from it.", "The texts it was trained on may carry a licence of their own that bears on the model."]
-    training = _training(metrics, history)
-    found = [("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    heading, kept, table = _training(metrics, history)
+    names = {"loss": "nats a word", "validation loss": "validation nats a word", "accuracy": "guessed", "validation accuracy": "validation guessed"}
+    table = [[names.get(c, c) for c in row] for row in table]
+    found = [("Data", metrics["data"]["sentences"], []), (heading, kept + how, table), _settings(config), ("Limits", limits, [])]
     return _markdown(title, f"tenor train SOURCE --from {title}", found)
 
 
