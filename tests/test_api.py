@@ -36,8 +36,13 @@ def test_fit_predict_save_load(data, tmp_path):
     again = tenor.load(tmp_path / "m", precision="float32")
     np.testing.assert_array_equal(again.predict_proba(texts), shares)
     assert again.get_params()["hidden"] == 8 and again.history_ == model.history_
-    with pytest.raises(TenorError, match="overwrite"):
-        model.save(tmp_path / "m")
+    (tmp_path / "letter.txt").write_text("dear")
+    for folder, overwrite, said in [("m", False, "Choose another folder, or add overwrite=True"), (".", True, "overwrite=True replaces a model folder"), ("letter.txt/m", False, "Choose another folder")]:
+        with pytest.raises(TenorError, match=said) as error:
+            model.save(tmp_path / folder, overwrite)
+        assert "--" not in str(error.value)
+    with pytest.raises(TenorError, match="Choose another folder"):
+        model.save("reviews-en")
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [False, True], ["no", "yes"], [3, 1, 2]])
@@ -112,5 +117,8 @@ def test_mistakes_are_said(data):
         Classifier(cell="lstmm").fit(texts, labels)
     with pytest.raises(TenorError, match="hidden must be at least 1"):
         Classifier(hidden=0).fit(texts, labels)
+    for start in (5, ["m"], b"m"):
+        with pytest.raises(TenorError, match="named by its folder"):
+            Classifier(start=start).fit(texts, labels)
     with pytest.raises(NotFittedError):
         Classifier().predict(["a"])

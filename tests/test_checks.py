@@ -53,11 +53,11 @@ def test_a_second_file_is_compared_by_text_and_counted_in_its_own_numbers():
 
 def test_sentences_say_what_was_found_and_what_was_done():
     text = " ".join(check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, False)[1].sentences(dropped=True))
-    for part in ("neg 25.0%, pos 75.0%", "7 rows without a label", "2 texts without words", "2 rows repeat", "1 text with different"):
+    for part in ("neg 25.0%, pos 75.0%", "7 rows without a label", "2 texts without words", "2 rows with a text that stands earlier", "1 text with different"):
         assert part in text
-    assert "4 training or validation rows have the text of a test row; they were dropped" in text
+    assert "4 training or validation rows with the text of a test row; dropped" in text
     assert "F1" not in text
-    assert "they were kept, as you asked" in check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, True)[1].sentences(dropped=False)[-2]
+    assert "kept, as you asked" in check_rows(DATA, PARTS, DATA, ["neg", "pos"], 7, True)[1].sentences(dropped=False)[-2]
 
 
 def test_clean_data_has_the_balance_only_and_a_lopsided_one_a_warning():

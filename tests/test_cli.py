@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tarfile
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -52,6 +53,11 @@ def test_every_command_has_help_with_an_example(tenor):
     for command in ("train", "evaluate", "predict", "info", "data"):
         done = tenor(command, "--help")
         assert done.code == 0 and "Example" in done.out and "--json" in done.out
+
+
+def test_version(tenor):
+    done = tenor("--version")
+    assert done.code == 0 and done.out == f"tenor {version('tenor')}\n"
 
 
 def test_data_finds_the_sample(tenor):
@@ -142,9 +148,47 @@ def test_json_errors_are_json_too(tenor):
     assert done.code == 2 and "No such file" in json.loads(done.out)["error"]
 
 
+def test_rows_that_a_model_was_trained_on_are_warned_of(tenor, model, reviews, tmp_path):
+    seen = tenor("evaluate", reviews, "-m", model)
+    assert "Warning: this model has seen 240 rows of" in seen.out and "On 60 rows that it has not seen: tenor info" in seen.out
+    assert any("has seen 240 rows" in note for note in tenor("evaluate", reviews, "-m", model, "--json").json["notes"])
+    assert "has seen 240 rows" in tenor("shrink", model, "--out", "s", "--check", reviews).out and "has seen 240 rows" in (tmp_path / "s" / "README.md").read_text()
+    (tmp_path / "new.csv").write_bytes(reviews.read_bytes())
+    assert "has seen" not in tenor("evaluate", "new.csv", "-m", model).out
+
+
+def test_the_test_part_of_an_official_split_is_new(tenor, reviews, tmp_path):
+    head, *rows = reviews.read_text().splitlines()
+    (tmp_path / "all.csv").write_text("\n".join([f"{head},split", *(f"{r},{'train' if i % 3 else 'test'}" for i, r in enumerate(rows))]))
+    assert tenor("train", "all.csv", "--out", "m", "--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline", "--split", "official").code == 0
+    assert "Rows that it has not seen: --part test" in tenor("evaluate", "all.csv", "-m", "m").out
+    assert "has seen" in tenor("evaluate", "all.csv", "-m", "m", "--part", "train").out
+    done = tenor("evaluate", "all.csv", "-m", "m", "--part", "test")
+    assert done.code == 0 and "has seen" not in done.out
+
+
+def test_a_part_that_is_not_there_is_said_with_those_that_are(tenor, model, reviews, tmp_path):
+    assert "is of part test; it has no parts of its own" in tenor("evaluate", reviews, "-m", model, "--part", "test").err
+    (tmp_path / "some.csv").write_text("text,label,split\nearly,positive,train\nlate,negative,dev\n")
+    assert "its parts are dev, train. Leave --part out" in tenor("evaluate", "some.csv", "-m", model, "--part", "test").err
+
+
+def test_empty_lines_of_a_pipe_are_counted_beside_the_answers(tenor, model):
+    done = tenor("predict", "-i", "-", "-m", model, stdin="late\n\n  \n")
+    assert "2 texts without words" in done.err and len(done.out.splitlines()) == 3 and "without words" not in done.out
+    assert "without words" not in tenor("predict", "-i", "-", "-m", model, stdin="late\n").err
+
+
+def test_one_is_not_said_as_many(tenor, model, tmp_path):
+    (tmp_path / "one.csv").write_text("text,label\nearly and late,positive\nlate,\n")
+    said = tenor("evaluate", "one.csv", "-m", model).out
+    assert "1 row without a label" in said and re.search(r"Accuracy .*, 1 row\)", said)
+    assert "on 1 row accuracy" in tenor("shrink", model, "--out", "s", "--check", "one.csv").out
+
+
 def test_skip_bad_goes_on_and_counts(tenor, tmp_path, reviews):
     lines = reviews.read_text().splitlines()
     lines[7:7] = ["only one field", "a,b,c,d"]
     (tmp_path / "r.csv").write_text("\n".join(lines))
     done = tenor("train", "r.csv", "--out", "m", "--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline", "--skip-bad", "--json")
-    assert "2 broken lines were left out: line 8" in " ".join(done.json["data"]["sentences"])
+    assert "2 broken lines left out: line 8" in " ".join(done.json["data"]["sentences"])

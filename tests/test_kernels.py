@@ -51,9 +51,14 @@ def test_what_was_measured_slower_runs_on_torch(monkeypatch):
     long = {"hidden": 1024, "batch": 1, "compute": torch.float32}
     assert choose(**long, kind="reading").run is choose(**long, kind="training").run is via_torch.run
     assert choose(**long | {"batch": 64}, kind="reading").name == choose(**long, kind="stepping").name == "native"
-    assert "1024 units and 1 rows, reading" in choose(**long, kind="reading").why
+    assert "1,024 units and 1 row, reading" in choose(**long, kind="reading").why
     monkeypatch.setenv("TENOR_KERNEL", "native")
     assert choose(**long, kind="reading").name == "native"
+
+
+def test_a_set_of_instructions_without_a_measurement_says_so(built, monkeypatch):
+    monkeypatch.setattr(built, "isa", lambda: "avx512")
+    assert choose().why.endswith("the engine is built, and the two were not measured on this instruction set")
 
 
 @pytest.mark.usefixtures("absent")

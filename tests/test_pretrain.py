@@ -1,5 +1,7 @@
 """`tenor pretrain` and `tenor train --from`: from texts without labels to a classifier."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,11 +48,28 @@ def test_texts_are_read_without_a_label_and_test_rows_left_out(texts, tmp_path):
     said = []
     metrics = run(order(texts, tmp_path / "p"), lambda *words: said.extend(words[1]), Events())
     assert metrics["finished"] and metrics["data"]["texts"] + metrics["data"]["validation"] == len(texts[1]) - 10
-    assert "10 rows are of part test and are left out, so that they stay unseen." in said
-    assert "2 texts are empty or stand twice and are left out." in said
+    assert "10 rows of part test left out, to stay unseen." in said
+    assert "2 texts left out, empty or standing there already." in said
     stored = store.read(tmp_path / "p")
     assert stored.config["task"] == "pretrain" and "--from p" in (tmp_path / "p" / "README.md").read_text()
     assert not any(w in stored.tokenizer for w in ("good film bad",)) and len(stored.history) == 2
+
+
+def test_words_that_are_foretold_are_no_accuracy(texts, tenor, tmp_path):
+    done = tenor("pretrain", texts[0], "--hidden", 4, "--embedding", 4, "--epochs", 1, "--out", "p")
+    assert done.code == 0 and "accuracy" not in done.out + done.err
+    loss = float(re.search(r"nats a word, among words that are drawn: train (\S+), validation", done.err)[1])
+    assert 0 < loss <= np.log(4097)  # who knows frequencies alone
+    card = (tmp_path / "p" / "README.md").read_text()
+    assert "| nats a word | guessed |" in card and "has 8.32" in card and "accuracy" not in card
+
+
+def test_a_start_says_which_settings_of_the_preset_do_not_hold(texts, reviews, tmp_path):
+    run(order(texts, tmp_path / "p"), silent, Events())
+    said: list[str] = []
+    train(Order(str(reviews), tmp_path / "m", lambda _: small(epochs=1, cell="gru", hidden=6, max_tokens=30), baseline=False, start=tmp_path / "p"), lambda _, s: said.extend(s), Events())
+    (why,) = [s for s in said if s.startswith("Because it starts there")]
+    assert "cell lstm (not gru), embedding 5 (not 16)" in why and "hidden" not in why and "epochs 1, batch_size 16, learning_rate 0.004, max_tokens 30" in why
 
 
 def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_path):
@@ -94,6 +113,7 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
         Pipeline.rebuilt(store.read(tmp_path / "p"))
     assert "tenor train SOURCE --from p" in tenor("info", "p").out
     assert "--hidden cannot be chosen" in tenor("train", reviews, "--from", "p", "--hidden", 9, "--out", "q").err
+    assert "tenor pretrain SOURCE --out nowhere (texts without labels), or tenor train SOURCE --out nowhere" in tenor("train", reviews, "--from", "nowhere", "--out", "q").err
     few = tmp_path / "few.csv"
     few.write_text("text\n" + "".join(f"word {i}\n" for i in range(30)))
     for wrong, said in [

@@ -110,7 +110,7 @@ def test_parquet_is_read_back_exactly(tmp_path_factory, rows, form):
 def test_latin_1_lines_are_read_and_counted(tmp_path):
     rows = read_rows(put(tmp_path, "t.csv", b"text,label\ncaf\xe9,pos\n" + "café,neg\n".encode()))
     assert [r.text for r in rows.rows] == ["café", "café"]
-    assert "1 lines are not UTF-8" in rows.notes[0]
+    assert "1 line not in UTF-8" in rows.notes[0]
 
 
 def test_broken_utf_16_is_named(tmp_path):
@@ -165,7 +165,7 @@ def test_the_folders_of_aclimdb(tmp_path, form):
     wanted = {("Loved it. Twice.", "pos", "train"), ("Dull.", "neg", "train"), ("Très bien.", "pos", "test"), ("Café scenes are dull.", "neg", "test")}
     assert {r[:3] for r in rows.rows} == wanted and len(rows.rows) == 4
     assert rows.unlabelled == 1
-    assert "1 files are not UTF-8" in rows.notes[0]
+    assert "1 file not in UTF-8" in rows.notes[0]
 
 
 # Broken lines --------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_a_quote_open_to_the_end_of_the_file_is_named(tmp_path):
     path = put(tmp_path, "t.csv", 'text,label\n"a\nb",pos\n"never closed,neg\nfine,neg\nfine too,pos\n')
     assert "line 4: a quote is opened and never closed" in refused(path)
     rows = read_rows(path, skip_bad=True)
-    assert [r.text for r in rows.rows] == ["a b", "fine", "fine too"] and "1 broken lines were left out: line" in rows.notes[-1]
+    assert [r.text for r in rows.rows] == ["a b", "fine", "fine too"] and "1 broken line left out: line" in rows.notes[-1]
 
 
 NO_OBJECTS = [('{"text": "x"', "not JSON"), ('["x", 1]', "a JSON list"), ("1" * 5000, "not JSON"), ("[" * 100_000, "not JSON"), ('{"text": "a\0"}', "not JSON")]
@@ -353,7 +353,7 @@ def test_stars_become_sentiment_and_the_middle_no_label(tmp_path):
     path = put(tmp_path, "t.csv", "text,stars\na,★★★★★\nb,3 stars\nc,1\n")
     assert [r.label for r in read_rows(path).rows] == ["★★★★★", "3 stars", "1"]
     rows = read_rows(path, stars="5")
-    assert [(r.text, r.label) for r in rows.rows] == [("a", "positive"), ("c", "negative")] and "1 rows with a rating in the middle" in rows.notes[0]
+    assert [(r.text, r.label) for r in rows.rows] == [("a", "positive"), ("c", "negative")] and "1 row with a rating in the middle" in rows.notes[0]
 
 
 def test_parquet_without_values_has_empty_texts_and_no_labels(tmp_path):

@@ -50,7 +50,7 @@ def test_what_the_limit_cuts_is_said_before_training(reviews, tmp_path):
 
     class Stop(Events):
         def begin(self, *_):
-            assert any("longer than 9 tokens and are cut" in s for _, sentences in said for s in sentences)
+            assert any("training texts cut to 9 tokens, which loses" in s for _, sentences in said for s in sentences)
             assert any("tokens in the median" in s for _, sentences in said for s in sentences)
             said.append(("begun", []))
 

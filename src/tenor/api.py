@@ -18,7 +18,7 @@ from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
 from tenor.data.text import clean
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
@@ -109,7 +109,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts = _texts(X)
         labels = np.asarray(y)
         if labels.ndim != 1 or len(labels) != len(texts):
-            raise TenorError(f"fit needs a label for each text; got {len(texts)} texts and labels of shape {labels.shape}.")
+            raise TenorError(f"fit needs a label for each text; got {plural(len(texts), 'text')} and labels of shape {labels.shape}.")
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise TenorError(f"Training needs at least two different labels; got {self.classes_.tolist()}.")
@@ -133,7 +133,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen = [name for name in GIVEN if getattr(self, name) is not None]
         if chosen:
             raise TenorError(f"start takes tokens and sizes from {self.start}, so {chosen[0]} cannot be chosen. Leave it out, or start from nothing.")
-        return Pretrained.of(store.read(model_folder(self.start)), str(self.start))
+        return Pretrained.read(self.start)
 
     def _settings(self, rows: int, start: Pretrained | None) -> Preset:
         changes = {k: v for k, v in self.get_params().items() if k not in ("preset", "validation", "start")}
@@ -159,7 +159,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "pipeline_")
         more, metrics = self._record
         stored = self.pipeline_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite)
+        store.write(Path(folder), stored, {"README.md": card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from tenor.box.names import model_folder
 from tenor.config import ModelConfig, TextConfig, build, check
 from tenor.data.columns import same_labels
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
-from tenor.store import Stored
+from tenor.store import Stored, read
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class Pretrained:
     pairs: Pairs | None = None
     labels: Sequence[Any] = ()
     output: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, model: str | Path) -> Pretrained:
+        """From a model folder of either kind, or the name of a model of the box.
+
+        Raises:
+            TenorError: as `of`, box.names.model_folder and store.read.
+        """
+        folder = model_folder(model)
+        if not folder.exists():
+            raise TenorError(f"{folder} does not exist. What a training starts from is made with: tenor pretrain SOURCE --out {folder} (texts without labels), or tenor train SOURCE --out {folder}")
+        return cls.of(read(folder), str(model))
 
     @classmethod
     def of(cls, stored: Stored, folder: str) -> Pretrained:

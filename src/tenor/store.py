@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -29,6 +29,16 @@ _TOKENIZER, _SMALL_TOKENIZER = "tokenizer.json", "tokenizer.json.gz"  # 30,000 w
 _SEALED = ("model.safetensors", "metrics.json", "history.jsonl")
 
 
+class Words(NamedTuple):
+    """What an error calls the two things that its reader can change: another place to write to, and leave to overwrite."""
+
+    place: str
+    leave: str
+
+
+COMMAND, PYTHON = Words("--out", "--overwrite"), Words("folder", "overwrite=True")
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a model folder holds."""
@@ -40,27 +50,27 @@ class Stored:
     history: list[dict[str, Any]]
 
 
-def check_name(out: Path) -> None:
+def check_name(out: Path, words: Words = COMMAND) -> None:
     """Raises TenorError if `out` has the name of a model in the box, which would be read in its place."""
     if str(out) in BOX:
-        raise TenorError(f"{out} is a name kept for a model of Tenor's own, and -m {out} would read that one. Choose another --out.")
+        raise TenorError(f"{out} is a name kept for a model of Tenor's own, and that one would be read in its place. Choose another {words.place}.")
 
 
-def check_free(out: Path, overwrite: bool) -> None:
+def check_free(out: Path, overwrite: bool, words: Words = COMMAND) -> None:
     """Raises TenorError if `out` exists and is not to be replaced or is no model folder, has the name of a model in the box, or could not be made."""
-    check_name(out)
+    check_name(out, words)
     if out.exists() and not overwrite:
-        raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another --out, or add --overwrite.")
+        raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another {words.place}, or add {words.leave}.")
     if out.exists() and not (out / "config.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise TenorError(f"--overwrite replaces a model folder or an empty one; {out} is neither, and stays as it is. Choose another --out.")
+        raise TenorError(f"{words.leave} replaces a model folder or an empty one; {out} is neither, and stays as it is. Choose another {words.place}.")
     parent = out.absolute().parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise TenorError(f"Cannot write below {parent}. Choose another --out.")
+        raise TenorError(f"Cannot write below {parent}. Choose another {words.place}.")
 
 
-def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool = False) -> None:
+def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool = False, words: Words = COMMAND) -> None:
     """Write a model folder; it appears whole or not at all.
 
     Args:
@@ -69,11 +79,12 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
             in few bytes, the tokenizer is compressed too.
         more: other files by name (pictures, report, card).
         overwrite: replace what is there, once the new folder is complete.
+        words: of the errors, for whoever called: COMMAND or PYTHON.
 
     Raises:
         TenorError: `out` exists and is not to be replaced, or the disk is full.
     """
-    check_free(out, overwrite)
+    check_free(out, overwrite, words)
     kind, tokenizer = stored.config.get("weights", "float32"), stored.tokenizer.encode()
     files: dict[str, bytes] = {
         **({_TOKENIZER: tokenizer} if kind == "float32" else {_SMALL_TOKENIZER: gzip.compress(tokenizer, mtime=0)}),  # no clock: the same model, the same bytes
@@ -106,7 +117,7 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
             if old.exists() and not out.exists():
                 os.rename(old, out)
             shutil.rmtree(room, ignore_errors=True)
-        raise TenorError(f"The model could not be written to {out} ({error.strerror}). Nothing was left half-written; free some space or choose another --out.") from error
+        raise TenorError(f"The model could not be written to {out} ({error.strerror}). Nothing was left half-written; free some space or choose another {words.place}.") from error
 
 
 def read(folder: Path) -> Stored:

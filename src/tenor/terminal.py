@@ -89,8 +89,11 @@ class LiveBar(Events):
 
     def step(self, state: State) -> None:
         speed = state.tokens / max(state.epoch_seconds, 1e-9)
-        numbers = f"loss {state.loss / state.rows:.3f}  accuracy {state.right / state.rows:.3f}  {speed / 1000:,.0f}k tokens/s"
+        numbers = f"{self.measured(state)}  {speed / 1000:,.0f}k tokens/s"
         self.bar.update(self.task, completed=state.step, epoch=(state.step - 1) // self.batches + 1, numbers=numbers)
+
+    def measured(self, state: State) -> str:
+        return f"loss {state.loss / state.rows:.3f}  accuracy {state.right / state.rows:.3f}"
 
     def epoch(self, entry: dict[str, Any]) -> None:
         validation = f", validation {entry[f'validation_{self.measure}']:.4f}" if f"validation_{self.measure}" in entry else ""
@@ -102,6 +105,20 @@ class LiveBar(Events):
 
     def stop(self) -> bool:
         return self.asked
+
+
+class LanguageBar(LiveBar):
+    """The same of a pretraining, where no row is right or wrong: how well words are foretold."""
+
+    def measured(self, state: State) -> str:
+        return f"{state.loss / state.rows:.3f} nats a word"
+
+    def epoch(self, entry: dict[str, Any]) -> None:
+        validation = f", validation {entry['validation_loss']:.4f}" if "validation_loss" in entry else ""
+        err.print(
+            f"  epoch {entry['epoch']}: nats a word, among words that are drawn: train {entry['loss']:.4f}{validation}, "
+            f"{entry['seconds']:.0f} s, {entry['tokens_per_second']:,} tokens/s"
+        )
 
 
 @contextmanager

@@ -15,8 +15,10 @@ def model_folder(model: str | Path) -> Path:
     """A name of the box to its folder; anything else is a path (a folder called reviews-en is ./reviews-en, or a Path).
 
     Raises:
-        TenorError: this install lacks the model, or nothing is at a path that looks like a name mistyped.
+        TenorError: no name at all, this install lacks the model, or nothing is at a path that looks like a name mistyped.
     """
+    if not isinstance(model, (str, Path)):
+        raise TenorError(f"A model is named by its folder or as one of the box ({', '.join(BOX)}); got {model!r} of type {type(model).__name__}.")
     if model in BOX:
         folder = FOLDER / str(model)
         if not folder.is_dir():

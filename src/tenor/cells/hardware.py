@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 
 from tenor.cells import native
-from tenor.cells.kernels import choose
-from tenor.config import Device, ModelConfig, ReadingPrecision
+from tenor.cells.kernels import LABELS, choose
+from tenor.config import Cell, Device, ModelConfig, ReadingPrecision
 from tenor.errors import TenorError
 
 MULTIPLY_BFLOAT16 = ("amx", "avx512_bf16")  # instruction sets of the engine; the others convert
@@ -37,3 +39,17 @@ def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfi
     else:
         faster = bool(torch.cpu._is_avx512_bf16_supported()) and (model.cell == "lstm" or model.hidden >= 128)
     return torch.bfloat16 if faster else torch.float32
+
+
+def describe() -> dict[str, object]:
+    """What this machine trains layers of 128 units with, 32 rows at a time, where nothing else is asked for.
+
+    Raises:
+        TenorError: TENOR_KERNEL or TENOR_ISA ask for what is not there.
+    """
+    engine = f"built; {native.isa()} of {', '.join(native.isas())}" if native.available() else f"absent: {native.why_not()}"
+    device = choose_device("auto")
+    formats = {cell: choose_dtype("auto", device, ModelConfig(cell=cell, hidden=128)) for cell in get_args(Cell)}
+    kernels = {label: choose(cell, 128, 32, formats[cell.partition("_")[0]], device).why for cell, label in LABELS.items()}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {"engine": engine, "torch": torch.__version__, "threads": torch.get_num_threads(), "gpu": gpu} | kernels

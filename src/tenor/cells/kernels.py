@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tenor.cells import native, reference, via_torch
-from tenor.errors import TenorError, nearest
+from tenor.errors import TenorError, nearest, plural
 
 WISHES = ("auto", "torch", "native", "reference")
 LABELS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN (tanh)", "rnn_relu": "RNN (relu)"}
@@ -59,6 +59,8 @@ SLOWER: dict[tuple[str, torch.dtype, str, Pass], tuple[Shapes, ...]] = {
 
 Few rows of many units: torch gives both threads to one direction, whose weights then stay in the cache; the engine gives a thread to each.
 """
+# Instruction sets that benchmarks/results has measurements of: kernels.json, _amx, _avx2, _portable.
+MEASURED = ("amx", "avx512_bf16", "avx2", "portable")
 
 
 def wish() -> str:
@@ -115,8 +117,9 @@ def choose(
         return _kernel("torch", cell, compute, device, projected, native_lacks)
     slower = any(hidden in s.hidden and batch in s.batch for s in SLOWER.get((cell, compute, native.isa(), kind), ()))
     if slower and not torch_lacks:
-        return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {hidden} units and {batch} rows, {kind}")
-    return _kernel("native", cell, compute, device, projected, "the engine is built, and no measurement has torch's faster here")
+        return _kernel("torch", cell, compute, device, projected, f"measured faster than the native kernel at {plural(hidden, 'unit')} and {plural(batch, 'row')}, {kind}")
+    known = "no measurement has torch's faster here" if native.isa() in MEASURED else "the two were not measured on this instruction set"
+    return _kernel("native", cell, compute, device, projected, f"the engine is built, and {known}")
 
 
 def lacks_format(compute: torch.dtype, device: torch.device) -> str:
@@ -124,14 +127,6 @@ def lacks_format(compute: torch.dtype, device: torch.device) -> str:
     if device.type != "cpu" or compute in (torch.float32, torch.bfloat16, torch.float64):
         return ""
     return f"On a CPU the products can be float32, bfloat16 or float64, not {short(compute)}. Set compute to one of these, or move the layer to a GPU."
-
-
-def describe() -> dict[str, object]:
-    """What this machine runs recurrent layers with. Raises TenorError if TENOR_KERNEL or TENOR_ISA ask for what is not there."""
-    engine = f"built; {native.isa()} of {', '.join(native.isas())}" if native.available() else f"absent: {native.why_not()}"
-    kernels = {LABELS[cell]: choose(cell, 128, 32, torch.float32, torch.device("cpu")).why for cell in LABELS}
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"engine": engine, "torch": torch.__version__, "threads": torch.get_num_threads(), "gpu": gpu} | kernels
 
 
 def _kernel(name: str, cell: str, compute: torch.dtype, device: torch.device, projected: bool, reason: str) -> Kernel:

@@ -6,10 +6,12 @@ import gc
 import json
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+import tenor
 from tenor.cli.generating import generate
 from tenor.cli.keeping import data, info, shrink
 from tenor.cli.training import pretrain, train
@@ -31,6 +33,17 @@ COMMANDS: list[tuple[Callable[..., None], str]] = [  # the command, and what sta
 ]
 for command, example in COMMANDS:
     app.command(epilog=example)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"tenor {tenor.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")] = False) -> None:
+    """What stands before the command."""
 
 
 def main() -> None:

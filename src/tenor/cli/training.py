@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tenor.cli.options import DeviceName, Json, LabelColumnName, Overwrite, PrecisionName, Resume, Seed, SkipBad, Stars, TextColumnName
 from tenor.errors import TenorError
-from tenor.terminal import LiveBar, Talk, err, out, show_generator, show_training
+from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_generator, show_training
 
 
 def train(
@@ -159,7 +159,7 @@ def pretrain(
     }  # fmt: skip
     out_folder = out_folder if out_folder.name else out_folder.absolute()
     order = PretrainOrder(source, out_folder, changed(PRETRAIN, settings), text, skip_bad, resume, overwrite, shlex.join(["tenor", *sys.argv[1:]]))
-    with LiveBar() as events, say.download() as progress:
+    with LanguageBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
     if as_json:
         print(json.dumps(metrics))

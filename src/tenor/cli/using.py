@@ -49,7 +49,8 @@ def evaluate(
         _evaluate_generator(source, model, part, text, skip_bad, device, precision, as_json)
         return
     with say.download() as progress:
-        result = run(source, _pipeline(model, device, precision, as_json), part, text, label, stars, skip_bad, progress)
+        pipeline, stored = _read(model, device, precision, as_json)
+        result = run(source, pipeline, part, text, label, stars, skip_bad, progress, stored)
     if as_json:
         print(json.dumps(result))
         return
@@ -58,7 +59,7 @@ def evaluate(
     for note in result["notes"]:
         out.print(f"  {escape(note)}")
     auc = f", AUC {result['auc']:.4f}" if result["auc"] is not None else ""
-    out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {result['tokens_cut']:,} tokens cut")
+    out.print(f"[bold]Accuracy[/bold] {percent(result)}\nF1 {result['f1']:.4f}{auc}, {result['rows_per_second']:,.0f} rows a second, {plural(result['tokens_cut'], 'token')} cut")
     out.print(f"Probabilities are off by {result['calibration_error']:.4f} on average ({ERROR_IS})")
     labels = [str(x) for x in result["labels"]]
     show_table("Errors (rows: true, columns: said)", ["", *labels], [[n, *(f"{c:,}" for c in row)] for n, row in zip(labels, result["confusion"], strict=True)])
@@ -88,7 +89,7 @@ def predict(
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.predict import predict_file, predict_pipe, predict_texts
-    pipeline = _pipeline(model, device, precision, as_json)
+    pipeline, _ = _read(model, device, precision, as_json)
     if source is None:
         answers = predict_texts(pipeline, texts or [])
         if as_json:
@@ -99,8 +100,12 @@ def predict(
             out.print(f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(given[:200])}{lost}")
         return
     if source == "-":
+        empty = 0
         for line, answer in predict_pipe(pipeline, sys.stdin.fileno()):
             print(json.dumps({"text": line, **answer}) if as_json else f"{answer['label']}\t{answer['probability']:.4f}\t{line}", flush=True)
+            empty += not answer["tokens"]
+        if empty:  # on the error stream: the answers may go into a pipe
+            err.print(_without_words(empty))
         return
     assert target is not None
     with counting("rows") as progress:
@@ -113,7 +118,7 @@ def predict(
     if result["texts_cut"]:
         out.print(f"{plural(result['texts_cut'], 'text')} cut, by {plural(result['tokens_cut'], 'token')}.")
     if result["empty"]:
-        out.print(f"{plural(result['empty'], 'text')} without words, answered with what holds for a text of no words.")
+        out.print(_without_words(result["empty"]))
     if result["bad"]:
         out.print(f"{plural(result['bad_lines'], 'broken line')} left out: {escape('; '.join(result['bad'][:3]))}.")
     out.print(f"Written to {escape(str(target))}")
@@ -143,13 +148,19 @@ def generation_of(model: str, device: Any, precision: Any) -> Any:
     return Generation.rebuilt(read(model_folder(model)), device, precision)
 
 
-def _pipeline(model: str, device: Any, precision: Any, as_json: bool) -> Any:
+def _without_words(texts: int) -> str:
+    return f"{plural(texts, 'text')} without words, answered with what holds for a text of no words."
+
+
+def _read(model: str, device: Any, precision: Any, as_json: bool) -> tuple[Any, Any]:
+    """A Pipeline, and the Stored it is made of."""
     from tenor.cells.kernels import check_environment
     from tenor.pipeline import Pipeline
     from tenor.store import read
 
     check_environment()
-    pipeline = Pipeline.rebuilt(read(model_folder(model)), device, precision)
+    stored = read(model_folder(model))
+    pipeline = Pipeline.rebuilt(stored, device, precision)
     if model in BOX and not as_json:  # on the error stream: answers may go into a pipe
         err.print(f"Model: {model}, which ships with Tenor ({BOX[model]}). Another one: -m FOLDER")
-    return pipeline
+    return pipeline, stored

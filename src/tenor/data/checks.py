@@ -39,14 +39,14 @@ class Findings:
         if self.empty:
             out.append(f"{plural(self.empty, 'text')} without words; kept, and answered with what holds for a text of no words.")
         if self.duplicates:
-            out.append(f"{self.duplicates:,} rows repeat a text of the same part (training, validation or test).")
+            out.append(f"{plural(self.duplicates, 'row')} with a text that stands earlier in the same part (training, validation or test).")
         if self.contradictory:
             out.append(f"{plural(self.contradictory, 'text')} with different labels ({self.example}): nobody can get all of these right.")
         if self.overlap:
-            done = "they were dropped" if dropped else "they were kept, as you asked: the test result is too good"
-            out.append(f"{self.overlap:,} training or validation rows have the text of a test row; {done}.")
+            done = "dropped" if dropped else "kept, as you asked: the test result is too good"
+            out.append(f"{plural(self.overlap, 'training or validation row')} with the text of a test row; {done}.")
         if self.repeated:
-            out.append(f"{self.repeated:,} validation rows have the text of a training row; they were dropped from validation.")
+            out.append(f"{plural(self.repeated, 'validation row')} with the text of a training row; dropped from validation.")
         return out
 
     def to_json(self) -> dict[str, Any]:

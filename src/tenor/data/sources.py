@@ -13,7 +13,7 @@ from tenor.data import columns as col
 from tenor.data import files
 from tenor.data.tables import FORMATS, Report, Table, open_table
 from tenor.data.text import clean
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 
 
 class Row(NamedTuple):
@@ -58,7 +58,7 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
         labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars))
     kept = [r._replace(label=x) for r, x in zip(result.rows, labels, strict=True) if x is not None]
     if len(kept) < len(result.rows):
-        result.notes.append(f"{len(result.rows) - len(kept):,} rows with a rating in the middle of the scale are left out.")
+        result.notes.append(f"{plural(len(result.rows) - len(kept), 'row')} with a rating in the middle of the scale left out.")
     result.rows = kept
     return result
 
@@ -216,5 +216,5 @@ def _read_tree(path: Path, walk: Callable[[], Iterator[files.Entry]], parts: boo
         row = Row(clean(text), meaning or "", found.part, len(result.rows) + len(result.others) + 1)
         (result.others if meaning is None else result.rows).append(row)
     if latin1:
-        result.notes.append(f"{latin1:,} files are not UTF-8 and were read as Latin-1.")
+        result.notes.append(f"{plural(latin1, 'file')} not in UTF-8, read as Latin-1.")
     return result

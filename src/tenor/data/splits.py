@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from tenor.config import SplitConfig
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
     missing = sorted(set(y.tolist()) - set(y[train].tolist()))
     if len(set(y[train].tolist())) < 2 or missing:
         raise TenorError(
-            f"Every label needs rows to train on; split by {name}, {len(missing)} label(s) have none. "
+            f"Every label needs rows to train on; split by {name}, {plural(len(missing), 'label')} would be without. "
             "Is the file sorted by label? Use --split random, or --split official where the data has its own."
         )
     if config.how == "range" and second_file is None:
@@ -111,7 +111,7 @@ def _validation_rows(train: int, wish: float | None) -> int:
         return 0 if train < 20 else max(min(train // 20, 2000), min(train // 10, 100))
     rows = round(wish * train) if wish < 1 else int(wish)
     if wish < 0 or rows >= train:
-        raise TenorError(f"--validation takes rows from the {train:,} training rows and must leave some; got {wish:g}.")
+        raise TenorError(f"--validation takes rows from the {plural(train, 'training row')} and must leave some; got {wish:g}.")
     return rows
 
 

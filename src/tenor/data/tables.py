@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tenor.data.files import Entry, Lines, reading
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 
 # The longest record of a CSV, in characters: more is taken for a quote that was never closed.
 LONGEST_RECORD = 64_000_000
@@ -44,9 +44,9 @@ class Report:
             self.bad.append(fault)
 
     def sentences(self) -> list[str]:
-        out = [f"{self.latin1:,} lines are not UTF-8 and were read as Latin-1."] if self.latin1 else []
+        out = [f"{plural(self.latin1, 'line')} not in UTF-8, read as Latin-1."] if self.latin1 else []
         if self.bad_lines:
-            out.append(f"{self.bad_lines:,} broken lines were left out: {'; '.join(self.bad[:3])}{' ...' if self.bad_lines > 3 else ''}.")
+            out.append(f"{plural(self.bad_lines, 'broken line')} left out: {'; '.join(self.bad[:3])}{' ...' if self.bad_lines > 3 else ''}.")
         return out
 
 

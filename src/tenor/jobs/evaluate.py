@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tenor.data.columns import match_labels
-from tenor.data.datasets import Progress, resolve
+from tenor.data.datasets import DATA_SETS, Progress, find, resolve
 from tenor.data.sources import Row, Rows, read_rows
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.pipeline import Pipeline
 from tenor.results.evaluate import measure
+from tenor.store import Stored
 
 
 def evaluate(
-    source: str, pipeline: Pipeline, part: str | None, text: str | None, label: str | None, stars: str, skip_bad: bool, progress: Progress | None = None
+    source: str, pipeline: Pipeline, part: str | None, text: str | None, label: str | None, stars: str, skip_bad: bool, progress: Progress | None = None, stored: Stored | None = None
 ) -> dict[str, Any]:
-    """Metrics of `results.evaluate.measure`, with seconds (tokenising and network), rows_per_second and notes.
+    """Metrics of `results.evaluate.measure`, with seconds (tokenising and network), rows_per_second and notes; `stored` is the model's folder, which says what it was trained on.
 
     Raises:
         TenorError: no labelled row, a label the model does not know, or anything wrong with the files.
@@ -29,9 +31,9 @@ def evaluate(
     shares, lengths = pipeline.probabilities([r.text for r in rows])
     seconds = time.perf_counter() - began
     result = measure(shares, targets, pipeline.labels, lengths)
-    notes = list(data.notes)
+    notes = [*(seen_in_training(stored, source, part) if stored else []), *data.notes]
     if data.unlabelled:
-        notes.append(f"{data.unlabelled:,} rows have no label and are left out.")
+        notes.append(f"{plural(data.unlabelled, 'row')} without a label left out.")
     lost = int(np.maximum(lengths - pipeline.text.max_tokens, 0).sum())
     return result | {"tokens_cut": lost, "seconds": round(seconds, 3), "rows_per_second": round(len(rows) / seconds, 1), "notes": notes}
 
@@ -42,6 +44,28 @@ def labelled(
     """What a source holds; its labelled rows (of a part), and [rows] indexes among a model's labels. Raises as evaluate does."""
     data = read_rows(resolve(source, progress), text, label, stars, skip_bad)
     rows = [r for r in data.rows if part is None or r.part == part]
+    if not data.rows:
+        raise TenorError(f"No labelled row in {data.name}; evaluation needs at least one. Choose the column with --label.")
     if not rows:
-        raise TenorError(f"No labelled row in {data.name}{f' is of part {part!r}' if part else ''}; evaluation needs at least one. Choose the column with --label.")
+        found = ", ".join(sorted({r.part for r in data.rows if r.part}))
+        has = f"its parts are {found}" if found else "it has no parts of its own (a column named split, or folders train and test)"
+        raise TenorError(f"No labelled row of {data.name} is of part {part}; {has}. Leave --part out to take all rows.")
     return data, rows, np.array(match_labels([r.label for r in rows], labels, data.name), np.int64)
+
+
+def seen_in_training(stored: Stored, source: str, part: str | None) -> list[str]:
+    """A warning if the source that a model is asked about, or this part of it, is what it was trained on."""
+    config, found = stored.config, stored.metrics.get("data", {})
+    rows = found.get("train", 0) + found.get("validation", 0)
+    if not rows or "source" not in config or _place(config["source"]) != _place(source):
+        return []
+    official = config.get("split", {}).get("how") == "official" and not config.get("test")
+    if official and part == "test":
+        return []
+    unseen = stored.metrics.get("test", {}).get("rows", 0)
+    way = "Rows that it has not seen: --part test." if official else f"On {plural(unseen, 'row')} that it has not seen: tenor info MODEL." if unseen else "Take rows that it has not seen."
+    return [f"Warning: this model has seen {plural(rows, 'row')} of {source} in its training (split: {stored.metrics.get('split')}), so the accuracy here is better than on new texts. {way}"]
+
+
+def _place(source: str) -> Path | str:
+    return (find(DATA_SETS[source]) or source) if source in DATA_SETS else Path(source).expanduser().resolve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tenor.box.names import BOX, model_folder, present
-from tenor.cells.kernels import describe
+from tenor.cells.hardware import describe
 from tenor.generation import Generation
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained

@@ -14,12 +14,13 @@ from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.datasets import Progress, resolve
 from tenor.data.sources import read_texts
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
 from tenor.results.report import pretrained_card
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised
 from tenor.training.presets import Preset
+from tenor.training.pretrain import DRAWS
 from tenor.training.pretrain import pretrain as train_language
 
 # Texts that are kept aside to see how well words are foretold: a twentieth, at most so many.
@@ -73,6 +74,7 @@ def pretrain(order: PretrainOrder, say: Say, events: Events, progress: Progress 
     metrics: dict[str, Any] = {
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
+        "draws": DRAWS,
         "data": {"texts": len(texts) - aside, "validation": aside, "sentences": sentences} | counts,
         "seconds": {"train": round(outcome.seconds, 2), "all": round(time.perf_counter() - began, 2)},
     }
@@ -94,10 +96,10 @@ def _texts(order: PretrainOrder, progress: Progress | None) -> tuple[list[str], 
     sentences = list(source.notes)
     kept = [r.text for r in source.rows if r.part != "test"]
     if len(kept) < len(source.rows):
-        sentences.append(f"{len(source.rows) - len(kept):,} rows are of part test and are left out, so that they stay unseen.")
+        sentences.append(f"{plural(len(source.rows) - len(kept), 'row')} of part test left out, to stay unseen.")
     texts = [t for t in dict.fromkeys(kept) if t]
     if len(texts) < len(kept):
-        sentences.append(f"{len(kept) - len(texts):,} texts are empty or stand twice and are left out.")
+        sentences.append(f"{plural(len(kept) - len(texts), 'text')} left out, empty or standing there already.")
     if len(texts) < LEAST_TEXTS:
         raise TenorError(f"Pretraining needs at least {LEAST_TEXTS} different texts; {source.name} has {len(texts)}. Give more, or train without it.")
     return texts, sentences

@@ -14,7 +14,7 @@ from tenor.box.names import model_folder
 from tenor.compact import packed, unpacked
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError
-from tenor.jobs.evaluate import labelled
+from tenor.jobs.evaluate import labelled, seen_in_training
 from tenor.pipeline import Pipeline
 from tenor.results.report import CARDS
 from tenor.tasks import task_of
@@ -42,7 +42,7 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
 
     Returns:
         weights (their kind), weight_bytes and weight_bytes_before, folder_bytes and folder_bytes_before, the folder's path; with rows to
-        check on also check: rows, accuracy_before, accuracy_after, labels_changed, and the greatest change of a probability.
+        check on also check: rows, accuracy_before, accuracy_after, labels_changed, greatest_change (of a probability), and notes.
 
     Raises:
         TenorError: anything the user can mend; nothing is then written at `order.out`.
@@ -54,7 +54,7 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
     found: dict[str, Any] = {"weights": order.weights, "weight_bytes_before": _bytes(packed(stored.weights, stored.config.get("weights", "float32"))), "weight_bytes": _bytes(inside)}
     small = replace(stored, weights=unpacked(inside, order.weights))
     if order.check is not None:
-        found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress)
+        found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress) | {"notes": seen_in_training(stored, order.check, order.part)}
     config = {k: v for k, v in stored.config.items() if k not in ("format", "files")} | {"weights": order.weights}
     if order.labels:
         if len(order.labels) != len(config["labels"]):

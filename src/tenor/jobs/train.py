@@ -13,7 +13,7 @@ from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.columns import same_labels
 from tenor.data.datasets import Progress
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
 from tenor.pipeline import Pipeline
@@ -37,7 +37,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         TenorError: anything the user can mend; nothing is then written at `order.out`.
     """
     began = time.perf_counter()
-    start = Pretrained.of(store.read(model_folder(order.start)), str(order.start)) if order.start else None
+    start = Pretrained.read(order.start) if order.start else None
     teacher = Pipeline.rebuilt(store.read(model_folder(order.teacher))) if order.teacher else None
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
@@ -54,7 +54,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     taught, told = _taught(order, data, teacher, train_texts)
-    sentences = [*data.sentences, *told, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset)]
+    sentences = [*data.sentences, *told, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     tokenised = time.perf_counter()
     try:
@@ -122,11 +122,16 @@ def _name(start: Path | str | None) -> str | None:
     return None if start is None else str(start)
 
 
-def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset) -> list[str]:
+def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:
     if not start:
         return []
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
-    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}."]
+    plain = order.preset(rows)  # as it would be without a start
+    own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
+    changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k]]
+    held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
+    why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
+    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
 
 
 def _taught(order: Order, data: Data, teacher: Pipeline | None, train_texts: list[str]) -> tuple[Taught | None, list[str]]:
@@ -148,7 +153,7 @@ def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:
     out = [f"Texts have {counts['median_length']:,} tokens in the median, {counts['greatest_length']:,} at most."]
     if counts["texts_cut"]:
         share = counts["tokens_cut"] / counts["tokens"]
-        out.append(f"{counts['texts_cut']:,} of {rows:,} training texts are longer than {limit} tokens and are cut: {share:.1%} of all tokens. --max-tokens changes it.")
+        out.append(f"{counts['texts_cut']:,} of {rows:,} training texts cut to {plural(limit, 'token')}, which loses {share:.1%} of all tokens. --max-tokens changes it.")
     return out
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
+
+from tenor.errors import plural
 
 ERROR_IS = "expected calibration error, 15 equal bins of the top label's probability"
 
@@ -16,7 +19,7 @@ pre{background:#f5f5f5;padding:.8rem;overflow:auto}"""
 
 def percent(metrics: dict[str, Any]) -> str:
     """Accuracy and its interval, for people."""
-    return f"{metrics['accuracy']:.1%} (95 % interval {metrics['accuracy_low']:.1%} to {metrics['accuracy_high']:.1%}, {metrics['rows']:,} rows)"
+    return f"{metrics['accuracy']:.1%} (95 % interval {metrics['accuracy_low']:.1%} to {metrics['accuracy_high']:.1%}, {plural(metrics['rows'], 'row')})"
 
 
 def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]) -> str:
@@ -31,20 +34,20 @@ def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]
 
 def calibrated(test: dict[str, Any] | None, calibration: dict[str, Any] | None) -> str:
     """One sentence: how far may the probabilities be believed?"""
-    how = "Probabilities are not calibrated." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {calibration['rows']:,} validation rows."
+    how = "Probabilities are not calibrated." if not calibration else f"Probabilities are calibrated by one temperature, {calibration['temperature']:.2f}, fitted on {plural(calibration['rows'], 'validation row')}."
     if not test or "calibration_error" not in test:  # folders of format 1
         return how
     return f"{how} On the test rows they are off by {test['calibration_error']:.3f} on average ({ERROR_IS})."
 
 
 def shrunk(found: dict[str, Any]) -> str:
-    """One sentence: how small did a model become, and what did it cost?"""
+    """How small did a model become, and what did it cost?"""
     sizes = f"Weights stored as {found['weights']}: {found['weight_bytes'] / 1e6:.2f} MB instead of {found['weight_bytes_before'] / 1e6:.2f}"
     check = found.get("check")
     if not check:
         return f"{sizes}. What that cost was not measured."
     same = f"{check['labels_changed']:,} of {check['rows']:,} answers changed"
-    return f"{sizes}; on {check['rows']:,} rows accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most."
+    return f"{sizes}; on {plural(check['rows'], 'row')} accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most.{''.join(' ' + n for n in check.get('notes', []))}"
 
 
 def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -94,10 +97,16 @@ def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: S
 
 def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
     """Markdown, for a language model."""
-    how = ["`accuracy` is the share of words that got the greatest probability among those drawn for the batch; it compares epochs, not models."]
+    drawn = f"{metrics['draws']:,} drawn ones; who knows nothing but how frequent words are has {math.log(metrics['draws'] + 1):.2f}" if "draws" in metrics else "the drawn ones"
+    how = [
+        f"`nats a word` is the loss: each word is guessed among itself and {drawn}. No perplexity of the vocabulary follows from it; it compares epochs, and models of one vocabulary and the same texts.",
+        "`guessed` is the share of words that got the greatest score there, where drawn words count as often as they were drawn.",
+    ]
     limits = ["It answers nothing by itself: a training starts from it.", "The texts it was trained on may carry a licence of their own that bears on the model."]
-    training = _training(metrics, history)
-    found = [("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    heading, kept, table = _training(metrics, history)
+    names = {"loss": "nats a word", "validation loss": "validation nats a word", "accuracy": "guessed", "validation accuracy": "validation guessed"}
+    table = [[names.get(c, c) for c in row] for row in table]
+    found = [("Data", metrics["data"]["sentences"], []), (heading, kept + how, table), _settings(config), ("Limits", limits, [])]
     return _markdown(title, f"tenor train SOURCE --from {title}", found)
 
 

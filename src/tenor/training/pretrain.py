@@ -74,8 +74,9 @@ def pretrain(train: Tokenised, validation_texts: Sequence[str], preset: Preset, 
         events: is told how it goes. work: folder for checkpoints; one found there is gone on with.
 
     Returns:
-        The encoder, and how it came to be. `accuracy` in its history is the share of words that got the greatest probability among
-        those drawn.
+        The encoder, and how it came to be. In its history `loss` is nats a word, among it and DRAWS words that are drawn by their frequency:
+        who knows frequencies alone has log(DRAWS + 1), and no perplexity over the vocabulary follows from it. `accuracy` is the share of
+        words that got a greater score than all the drawn ones, which count as often as they were drawn: it is low for all models.
 
     Raises:
         TenorError: a setting outside its range, a loss that is no number, another run's checkpoint, texts without a word.
