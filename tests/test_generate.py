@@ -212,3 +212,12 @@ def test_commands(tmp_path, tenor, model):
     ]:
         failed = tenor(*command)
         assert failed.code == 2 and words in failed.err and not failed.out, failed.err
+
+
+def test_a_text_of_part_test_is_not_learnt_even_if_it_stands_among_the_others(tmp_path):
+    from tenor.data.plain import read_plain_or_texts
+
+    path = tmp_path / "parts.jsonl"
+    path.write_text('{"text":"same text","split":"train"}\n{"text":"other","split":"train"}\n{"text":"Same text","split":"test"}\n')
+    found = read_plain_or_texts(path, None, False)
+    assert found.texts == ["other"] and found.test == ["Same text"] and any("part test too" in note for note in found.notes)

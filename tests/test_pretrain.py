@@ -67,9 +67,9 @@ def test_words_that_are_foretold_are_no_accuracy(texts, tenor, tmp_path):
 def test_a_start_says_which_settings_of_the_preset_do_not_hold(texts, reviews, tmp_path):
     run(order(texts, tmp_path / "p"), silent, Events())
     said: list[str] = []
-    train(Order(str(reviews), tmp_path / "m", lambda _: small(epochs=1, cell="gru", hidden=6, max_tokens=30), baseline=False, start=tmp_path / "p"), lambda _, s: said.extend(s), Events())
+    train(Order(str(reviews), tmp_path / "m", lambda rows, start=None: preset_of("base", rows, start, epochs=1, max_tokens=30), baseline=False, start=tmp_path / "p"), lambda _, s: said.extend(s), Events())
     (why,) = [s for s in said if s.startswith("Because it starts there")]
-    assert "cell lstm (not gru), embedding 5 (not 16)" in why and "hidden" not in why and "epochs 1, batch_size 16, learning_rate 0.004, max_tokens 30" in why
+    assert "embedding 5 (not 128)" in why and "weight_decay 0.01 (not 0.0)" in why and "cell" not in why and "epochs 1" in why and "max_tokens 30" in why
 
 
 def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_path):

@@ -67,6 +67,16 @@ def test_a_blend_follows_the_one_that_is_right(seed, labels):
     assert second > 1 and first < second / 4
 
 
+def test_few_rows_hardly_move_a_blend():
+    surely_wrong = np.log(np.array([[[0.9, 0.1]], [[0.9, 0.1]]]))
+    assert all(0.2 < w < 0.5 for w in blend(surely_wrong, np.array([1])))
+
+
+def test_texts_that_share_nothing_still_give_a_linear_model():
+    model = Linear(ragged([[2, 3], [4, 5]]), np.array([0, 1]), 2, 9)
+    assert model.logits(ragged([[2], [5]]))[:, 0].tolist() == pytest.approx([-model.logits(ragged([[5]]))[0, 0], model.logits(ragged([[5]]))[0, 0]], abs=0.2)
+
+
 @pytest.mark.parametrize("labels", [2, 3])
 def test_shares_that_are_all_or_nothing_are_labels(labels):
     torch.manual_seed(0)
@@ -122,6 +132,9 @@ def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
     done = tenor("train", partly, "--out", "s", *small, "--teacher", "t", "--label-smoothing", 0.1)
     assert done.code == 0, done.err
     assert "t labels 350 rows without a label" in done.out and "of the validation rows" in done.out
+    assert "another division" not in done.out
+    assert "another division" in tenor("train", partly, "--out", "u", *small, "--teacher", "t", "--seed", 3).out
+    assert "--teacher can be given for --task classify alone" in tenor("train", partly, "--task", "generate", "--teacher", "t", "--out", "g").err
     made = json.loads((tmp_path / "s" / "config.json").read_text())
     assert made["teacher"] == "t" and made["train"]["label_smoothing"] == 0.1
 

@@ -90,7 +90,8 @@ def train(
 
 # Options of train that only a classifier has, by their parameters.
 _CLASSIFY = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
-             "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap"}  # fmt: skip
+             "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
+             "label_smoothing": "--label-smoothing"}  # fmt: skip
 
 
 def _only_classify(context: typer.Context) -> None:

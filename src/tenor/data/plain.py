@@ -38,8 +38,10 @@ def read_plain_or_texts(path: Path, text: str | None = None, skip_bad: bool = Fa
     source = read_texts(path, text, skip_bad)
     kept = [r for r in source.rows if r.part != "test"]
     texts, test = (list(dict.fromkeys(r.text for r in rows if r.text)) for rows in (kept, [r for r in source.rows if r.part == "test"]))
+    unseen = {t.casefold() for t in test}
+    texts = [t for t in texts if t.casefold() not in unseen]
     left = len(source.rows) - len(texts) - len(test)
-    return Texts(source.name, texts, test, [*source.notes, *([f"{left:,} texts are empty or stand twice and are left out."] if left else [])])
+    return Texts(source.name, texts, test, [*source.notes, *([f"{left:,} texts are empty, stand twice or are texts of part test too, and are left out."] if left else [])])
 
 
 def validation_of_texts(texts: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:

@@ -38,7 +38,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     """
     began = time.perf_counter()
     start = Pretrained.read(order.start) if order.start else None
-    teacher = Pipeline.rebuilt(store.read(model_folder(order.teacher))) if order.teacher else None
+    teaching = store.read(model_folder(order.teacher)) if order.teacher else None
+    teacher = Pipeline.rebuilt(teaching) if teaching else None
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -54,7 +55,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     taught, told = _taught(order, data, teacher, train_texts)
-    sentences = [*data.sentences, *told, *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    sentences = [*data.sentences, *told, *_seen_by(teaching, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     tokenised = time.perf_counter()
     try:
@@ -112,7 +113,7 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
     stored = store.read(order.out)
     config = stored.config
     preset = _preset(order, start, stored.metrics.get("data", {}).get("train"))
-    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train")} | {"source": order.source, "test": order.test, "start": _name(order.start), "teacher": _name(order.teacher)}
+    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start), "teacher": _name(order.teacher)}
     if not stored.metrics.get("finished") or any(config.get(k) != v for k, v in wanted.items()):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
@@ -147,6 +148,15 @@ def _taught(order: Order, data: Data, teacher: Pipeline | None, train_texts: lis
     network, linear = taught.weights
     found = f"; with it they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     return taught, [f"{order.teacher} labels {len(data.others):,} rows without a label, its logits times {network:.2f} and those of a linear model of n-grams times {linear:.2f}{found}."]
+
+
+def _seen_by(teaching: store.Stored | None, order: Order, preset: Preset) -> list[str]:
+    """A sentence if the teacher was trained on another division of the same source."""
+    if not teaching or teaching.config.get("source") != order.source:
+        return []
+    c = teaching.config
+    same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
+    return [] if same else [f"{order.teacher} was trained on another division of {order.source}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed."]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:

@@ -50,7 +50,7 @@ def train_generator(order: GeneratorOrder, say: Say, events: Events, progress: P
     work = work_folder(order.out)
     if is_finished(order.out, order.resume, order.overwrite):
         done = store.read(order.out)
-        wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train")} | {"source": order.source}
+        wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source}
         if not done.metrics.get("finished") or any(done.config.get(k) != v for k, v in wanted.items()):
             raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
         say("Resume", [f"{order.out} is finished already; nothing to do."])

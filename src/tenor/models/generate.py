@@ -120,7 +120,7 @@ def nats(model: TextGenerator, segments: Iterable[Segment]) -> tuple[float, int,
 class Sampling:
     """How the next token is drawn.
 
-    temperature divides the logits: below 1 surer, above 1 wilder; 0 takes the most probable token. top_k: among so many tokens at most;
+    temperature divides the logits: below 1 surer, above 1 wilder; 0 takes the most probable token. top_k: among so many tokens (and those that tie with the last of them);
     0: all. top_p: among the most probable tokens that together have this probability (Holtzman et al. 2020, arXiv 1904.09751v2); 1: all.
     """
 

@@ -13,7 +13,7 @@ from tenor.data.pairs import log_ratios
 from tenor.data.text import Ragged
 
 LONGEST = 3  # words of an n-gram; 4 gave no more on film reviews
-LEAST_TIMES = 4  # of texts, that hold an n-gram; 2 for fewer than SMALL texts
+LEAST_TIMES = 4  # that an n-gram occurs in the texts; 2 in fewer than SMALL texts
 SMALL = 10_000
 C = 30.0  # inverse strength of the decay; 10 and 30 are the same on film reviews, 3 is worse
 
@@ -30,7 +30,8 @@ class Linear:
         self.vocab = vocab
         _, keys = _grams(ids, vocab)
         distinct, times = np.unique(keys, return_counts=True)
-        self.keys = distinct[times >= (LEAST_TIMES if len(ids) >= SMALL else 2)]
+        often = times >= (LEAST_TIMES if len(ids) >= SMALL else 2)
+        self.keys = distinct[often] if often.any() else distinct
         held = self._held(ids)
         counts = np.stack([np.asarray(held[targets == label].sum(0)).ravel() for label in range(labels)], 1)
         self.weights = log_ratios(counts, counts.sum(0))[0].astype(np.float32)  # [grams, 1 or labels]
@@ -48,8 +49,8 @@ class Linear:
     def _held(self, ids: Ragged) -> sp.csr_matrix:
         """[rows, grams] 1 where a text holds an n-gram."""
         rows, keys = _grams(ids, self.vocab)
-        place = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1))
-        known = self.keys[place] == keys if len(self.keys) else np.zeros(len(keys), bool)
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        known = self.keys[place] == keys
         held = sp.csr_matrix((np.ones(int(known.sum()), np.float32), (rows[known], place[known])), (len(ids), len(self.keys)))
         held.data[:] = 1  # what stands twice was summed
         return held
