@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tenor import Generator, TenorError, load, store
 from tenor.config import ModelConfig, TextConfig
 from tenor.data.pieces import BREAK, Pieces
+from tenor.data.plain import read_plain_or_texts
 from tenor.data.streams import IGNORED, RUN_IN, Streams, once
 from tenor.data.text import UNK
 from tenor.generation import Generation
@@ -215,8 +216,6 @@ def test_commands(tmp_path, tenor, model):
 
 
 def test_a_text_of_part_test_is_not_learnt_even_if_it_stands_among_the_others(tmp_path):
-    from tenor.data.plain import read_plain_or_texts
-
     path = tmp_path / "parts.jsonl"
     path.write_text('{"text":"same text","split":"train"}\n{"text":"other","split":"train"}\n{"text":"Same text","split":"test"}\n')
     found = read_plain_or_texts(path, None, False)
