@@ -127,7 +127,7 @@ class Generator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "generation_")
         more, metrics = self._record
         stored = self.generation_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": generator_card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite)
+        store.write(Path(folder), stored, {"README.md": generator_card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
 
     @classmethod
     def of(cls, stored: store.Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Generator:

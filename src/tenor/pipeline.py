@@ -52,13 +52,7 @@ class Pipeline:
 
     def read(self, ids: Ragged) -> Ragged:
         """Ids of the tokenizer -> those that the network reads."""
-        return self.shortened(self.with_pairs(ids))
-
-    def with_pairs(self, ids: Ragged) -> Ragged:
-        return self.pairs.read(ids) if self.pairs else ids
-
-    def shortened(self, ids: Ragged) -> Ragged:
-        return cut(ids, self.text.max_tokens, self.text.keep)
+        return cut(self.pairs.read(ids) if self.pairs else ids, self.text.max_tokens, self.text.keep)
 
     def probabilities(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""

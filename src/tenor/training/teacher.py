@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax, softmax
 
+from tenor.models.classify import read_logits
 from tenor.pipeline import Pipeline
 from tenor.training.linear import Linear
 
@@ -23,8 +24,8 @@ class Taught:
 
     texts: Sequence[str]
     shares: np.ndarray
-    weights: tuple[float, float] = (1.0, 0.0)
-    accuracy: float = float("nan")
+    weights: tuple[float, float]
+    accuracy: float
 
 
 def teach(pipeline: Pipeline, train_texts: Sequence[str], targets: np.ndarray, validation_texts: Sequence[str], validation_targets: np.ndarray, texts: Sequence[str]) -> Taught:
@@ -39,7 +40,9 @@ def teach(pipeline: Pipeline, train_texts: Sequence[str], targets: np.ndarray, v
 
     def both(some: Sequence[str]) -> np.ndarray:
         """[2, rows, labels] log-probabilities"""
-        return np.stack([_log_shares(pipeline.logits(some)[0]), _log_shares(linear.logits(pipeline.tokenizer.encode(some)))])
+        ids = pipeline.tokenizer.encode(some)
+        network = read_logits(pipeline.network, pipeline.read(ids), pad_to=pipeline.pad_to)
+        return np.stack([_log_shares(network), _log_shares(linear.logits(ids))])
 
     weights, accuracy = (0.5, 0.5), float("nan")
     if len(validation_texts):
