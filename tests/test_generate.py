@@ -205,7 +205,7 @@ def test_commands(tmp_path, tenor, model):
     said = tenor("generate", "the", "-m", "g", "--length", 20, "--seed", 1).out
     assert said.startswith("the") and said == "the" + tenor("generate", "the", "-m", "g", "--length", 20, "--seed", 1, "--json").json["texts"][0] + "\n"
     (answer,) = tenor("predict", "the", "-m", "g", "--json").json
-    assert answer["text"] == "the" and len(answer["generated"]) == 200
+    assert answer["text"] == "the" and 0 < len(answer["generated"]) <= 200
     assert tenor("evaluate", "cats.txt", "-m", "g", "--json").json["tokens"] == len(LINE) * 30 - 1
     for command, words in [
         (("generate", "the", "-m", model), "This model labels texts. Use tenor predict"),
