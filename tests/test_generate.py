@@ -221,3 +221,13 @@ def test_a_text_of_part_test_is_not_learnt_even_if_it_stands_among_the_others(tm
     path.write_text('{"text":"same text","split":"train"}\n{"text":"other","split":"train"}\n{"text":"Same text","split":"test"}\n')
     found = read_plain_or_texts(path, None, False)
     assert found.texts == ["other"] and found.test == ["Same text"] and any("part test too" in note for note in found.notes)
+
+
+def test_what_is_no_character_and_what_is_cut(tmp_path):
+    pairs = Pieces.train(["ab \ud800 cd " * 30], TextConfig(tokens="bpe", vocab=300))
+    writer = pairs.writer()
+    assert "".join(writer.write(int(i)) for i in pairs.encode("ab \ud800 \U0001f600")) == "ab � \U0001f600"
+    path = tmp_path / "cut.txt"
+    path.write_bytes("ab".encode("utf-16")[:-1])
+    with pytest.raises(TenorError, match="begins as UTF-16"):
+        read_plain_or_texts(path)
