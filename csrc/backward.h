@@ -16,20 +16,23 @@ struct Backward {
 
     // The gradient of the sums of every row, and of the initial state; the steps in the other order.
     template <class C>
-    static void backward(const Run& p, int unit, int d, int64_t from, int64_t to) {
+    static size_t backward(const Run& p, int unit, int d, int64_t from, int64_t to, char* memory) {
         const Layer& l = *p.layer;
         const int64_t n = to - from, hp = l.hp, kept = C::SLOTS * hp, sums = C::GATES * hp;
         const auto hid = backward_panels<Op>(l, l.direction[d].hid_back, l.hidden);
-        Scratch<acc> dh(n * hp), dc(C::HAS_CELL ? n * hp : 1), c0(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), masked(p.mask ? n * hp : 1);
-        Scratch<const char*> a(n);
-        Scratch<acc*> row(n);
+        Scratch scratch(memory);
+        acc *dh = scratch.take<acc>(n * hp), *dc = scratch.take<acc>(C::HAS_CELL ? n * hp : 0), *c0 = scratch.take<acc>(C::HAS_CELL ? n * hp : 0);
+        acc *mask = scratch.take<acc>(p.mask ? n * hp : 0), *masked = scratch.take<acc>(p.mask ? n * hp : 0);
+        const char** a = scratch.take<const char*>(n);
+        acc** row = scratch.take<acc*>(n);
+        if (!memory) return scratch.bytes();
         [[maybe_unused]] const TilesInUse<Op> in_use;
-        read_state<acc>(l, p.d_hn, d * p.batch + from, n, dh);
+        read_state(l, p.d_hn, d * p.batch + from, n, dh);
         if (C::HAS_CELL) {
-            read_state<acc>(l, p.d_cn, d * p.batch + from, n, dc);
-            read_state<acc>(l, p.c0, d * p.batch + from, n, c0);
+            read_state(l, p.d_cn, d * p.batch + from, n, dc);
+            read_state(l, p.c0, d * p.batch + from, n, c0);
         }
-        if (p.mask) read_state<acc>(l, p.mask, d * p.batch + from, n, mask);
+        if (p.mask) read_state(l, p.mask, d * p.batch + from, n, mask);
         acc* d_bias = static_cast<acc*>(p.d_bias) + int64_t(unit) * 2 * sums;
         memset(d_bias, 0, 2 * sums * sizeof(acc));
 
@@ -57,7 +60,7 @@ struct Backward {
                     if (d_out) v += load_part(d_out + r * wide + j, lanes);
                     if (C::HAS_CELL) {
                         now = load(cells + r * hp + j);
-                        earlier_cell = load((r < earlier ? cells_before : c0.data) + r * hp + j);
+                        earlier_cell = load((r < earlier ? cells_before : c0) + r * hp + j);
                     }
                     if (keep) fetch<2>(keep + (r + rows_ahead) * kept + j * C::SLOTS, C::SLOTS * W * sizeof(elem));
                     if (C::HAS_CELL && s) fetch<2>(cells_before + (r + cell_rows_ahead) * hp + j, W * sizeof(acc));
@@ -88,22 +91,25 @@ struct Backward {
             for (int panel = 0; panel < hid.count(); panel++) {
                 int at[MOST_VECTORS];
                 for (int v = 0; v < hid.vectors_of(panel); v++) at[v] = (panel * hid.a_panel + v) * W;
-                multiply(hid, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
+                multiply(hid, panel, cut, a, PAIR * sizeof(elem), row, at);
             }
             if (p.mask)
                 for (int64_t i = 0; i < live * hp; i += W) store(dh + i, fma(load(mask + i), load(masked + i), load(dh + i)));
         }
-        write_state<acc>(l, dh, d * p.batch + from, n, p.d_h0);
-        if (C::HAS_CELL) write_state<acc>(l, dc, d * p.batch + from, n, p.d_c0);
+        write_state(l, dh, d * p.batch + from, n, p.d_h0);
+        if (C::HAS_CELL) write_state(l, dc, d * p.batch + from, n, p.d_c0);
+        return scratch.bytes();
     }
 
     // d_x of rows from..to: both directions' gradients times W_ih.
-    static void input_gradient(const Run& p, int64_t from, int64_t to) {
+    static size_t input_gradient(const Run& p, int64_t from, int64_t to, char* memory) {
         const Layer& l = *p.layer;
         const int64_t n = to - from, columns = p.in_columns, sums = l.gates * l.hp;
-        Scratch<acc> sum(n * columns);
-        Scratch<const char*> a(n);
-        Scratch<acc*> row(n);
+        Scratch scratch(memory);
+        acc* sum = scratch.take<acc>(n * columns);
+        const char** a = scratch.take<const char*>(n);
+        acc** row = scratch.take<acc*>(n);
+        if (!memory) return scratch.bytes();
         [[maybe_unused]] const TilesInUse<Op> in_use;
         const Cut<Op> cut(n);
         memset(sum, 0, n * columns * sizeof(acc));
@@ -113,19 +119,21 @@ struct Backward {
             for (int panel = 0; panel < panels.count(); panel++) {
                 int at[MOST_VECTORS];
                 for (int v = 0; v < panels.vectors_of(panel); v++) at[v] = (panel * panels.a_panel + v) * W;
-                multiply(panels, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
+                multiply(panels, panel, cut, a, PAIR * sizeof(elem), row, at);
             }
         }
         for (int64_t r = 0; r < n; r++) memcpy(static_cast<acc*>(p.d_x) + (from + r) * l.input, sum + r * columns, l.input * sizeof(acc));
+        return scratch.bytes();
     }
 
-    static void backward_any(const Run& p, int unit, int d, int64_t from, int64_t to) {
+    static size_t backward_any(const Run& p, int unit, int d, int64_t from, int64_t to, char* memory) {
         switch (p.layer->cell) {
-            case Cell::lstm: return backward<Lstm<Op>>(p, unit, d, from, to);
-            case Cell::gru: return backward<Gru<Op>>(p, unit, d, from, to);
-            case Cell::rnn_tanh: return backward<Rnn<Op, false>>(p, unit, d, from, to);
-            case Cell::rnn_relu: return backward<Rnn<Op, true>>(p, unit, d, from, to);
+            case Cell::lstm: return backward<Lstm<Op>>(p, unit, d, from, to, memory);
+            case Cell::gru: return backward<Gru<Op>>(p, unit, d, from, to, memory);
+            case Cell::rnn_tanh: return backward<Rnn<Op, false>>(p, unit, d, from, to, memory);
+            case Cell::rnn_relu: break;
         }
+        return backward<Rnn<Op, true>>(p, unit, d, from, to, memory);
     }
 };
 

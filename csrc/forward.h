@@ -49,27 +49,29 @@ struct Forward {
     // Sequences from..to of one direction, all steps. The input's product is taken for several steps at once, as many
     // rows as stay in the cache; then the steps follow one another.
     template <class C>
-    static void forward(const Run& p, int d, int64_t from, int64_t to) {
+    static size_t forward(const Run& p, int d, int64_t from, int64_t to, char* memory) {
         const Layer& l = *p.layer;
         const int64_t n = to - from, hp = l.hp, sums = C::SLOTS * hp;
         const int64_t room = most(n, 131072 / int64_t(sums * sizeof(acc)));  // rows of sums; 128 KB, an eighth of Zen 4's L2
         const auto& w = l.direction[d];
         const auto in = forward_panels<Op>(l, w.in, l.ip), hid = forward_panels<Op>(l, w.hid, hp);
-        Scratch<acc> h(n * hp), c(C::HAS_CELL ? n * hp : 1), mask(p.mask ? n * hp : 1), pre(room * sums);
-        Scratch<elem> spare(p.before ? 1 : 2 * n * hp);
-        Scratch<const char*> a(room);
-        Scratch<acc*> row(room);
+        Scratch scratch(memory);
+        acc *h = scratch.take<acc>(n * hp), *c = scratch.take<acc>(C::HAS_CELL ? n * hp : 0), *mask = scratch.take<acc>(p.mask ? n * hp : 0), *pre = scratch.take<acc>(room * sums);
+        elem* spare = scratch.take<elem>(p.before ? 0 : 2 * n * hp);
+        const char** a = scratch.take<const char*>(room);
+        acc** row = scratch.take<acc*>(room);
         // With tiles, a step of many rows takes both products at once, and its sums go to a block that stays in the first cache level.
         constexpr bool AT_ONCE = TILED<Op>;
         const int64_t block_size = hid.a_panel / C::GATES * C::SLOTS * W;
-        Scratch<acc> block(AT_ONCE ? n * block_size : 1);
-        Scratch<acc*> block_row(AT_ONCE ? n : 1);
+        acc* block = scratch.take<acc>(AT_ONCE ? n * block_size : 0);
+        acc** block_row = scratch.take<acc*>(AT_ONCE ? n : 0);
+        elem* gathered = scratch.take<elem>(AT_ONCE ? room * l.ip : 0);
+        if (!memory) return scratch.bytes();
         for (int64_t r = 0; AT_ONCE && r < n; r++) block_row[r] = block + r * block_size;
-        Scratch<elem> gathered(AT_ONCE ? room * l.ip : 1);
         [[maybe_unused]] const TilesInUse<Op> in_use;
-        read_state<acc>(l, p.h0, d * p.batch + from, n, h);
-        if (C::HAS_CELL) read_state<acc>(l, p.c0, d * p.batch + from, n, c);
-        if (p.mask) read_state<acc>(l, p.mask, d * p.batch + from, n, mask);
+        read_state(l, p.h0, d * p.batch + from, n, h);
+        if (C::HAS_CELL) read_state(l, p.c0, d * p.batch + from, n, c);
+        if (p.mask) read_state(l, p.mask, d * p.batch + from, n, mask);
 
         const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };
         const auto live_at = [&](int64_t s) { return s < p.steps ? most(0, least(n, p.live[step_of(s)] - from)) : 0; };
@@ -95,7 +97,7 @@ struct Forward {
             const Cut<Op> ahead(count);
             for (int panel = 0; panel < (count ? in.count() : 0); panel++) {
                 places<C>(panel * in.a_panel, in.vectors_of(panel), false, at);
-                multiply(in, panel, ahead, a.data, PAIR * sizeof(elem), row.data, at);
+                multiply(in, panel, ahead, a, PAIR * sizeof(elem), row, at);
             }
             acc* sum = pre;
             for (int64_t i = s; i < end; i++) {
@@ -118,9 +120,9 @@ struct Forward {
                 for (int panel = 0; panel < hid.count(); panel++) {
                     places<C>(panel * hid.a_panel, hid.vectors_of(panel), true, at);
                     if (AT_ONCE && together)
-                        both_products<C>(in, hid, panel, cut, static_cast<const elem*>(p.x) + (p.first[step_of(i)] + from) * l.ip, a.data, static_cast<const acc*>(w.bias), block_row.data);
+                        both_products<C>(in, hid, panel, cut, static_cast<const elem*>(p.x) + (p.first[step_of(i)] + from) * l.ip, a, static_cast<const acc*>(w.bias), block_row);
                     else
-                        multiply(hid, panel, cut, a.data, PAIR * sizeof(elem), row.data, at);
+                        multiply(hid, panel, cut, a, PAIR * sizeof(elem), row, at);
                     const int blocks = hid.vectors_of(panel) / C::GATES;
                     const int64_t from_unit = int64_t(panel) * hid.a_panel / C::GATES * W;
                     for (int64_t j = from_unit, stop = j + blocks * W; j < stop; j += W) {
@@ -147,17 +149,19 @@ struct Forward {
                 ready = least(live, next);
             }
         }
-        write_state<acc>(l, h, d * p.batch + from, n, p.hn);
-        if (C::HAS_CELL) write_state<acc>(l, c, d * p.batch + from, n, p.cn);
+        write_state(l, h, d * p.batch + from, n, p.hn);
+        if (C::HAS_CELL) write_state(l, c, d * p.batch + from, n, p.cn);
+        return scratch.bytes();
     }
 
-    static void forward_any(const Run& p, int d, int64_t from, int64_t to) {
+    static size_t forward_any(const Run& p, int d, int64_t from, int64_t to, char* memory) {
         switch (p.layer->cell) {
-            case Cell::lstm: return forward<Lstm<Op>>(p, d, from, to);
-            case Cell::gru: return forward<Gru<Op>>(p, d, from, to);
-            case Cell::rnn_tanh: return forward<Rnn<Op, false>>(p, d, from, to);
-            case Cell::rnn_relu: return forward<Rnn<Op, true>>(p, d, from, to);
+            case Cell::lstm: return forward<Lstm<Op>>(p, d, from, to, memory);
+            case Cell::gru: return forward<Gru<Op>>(p, d, from, to, memory);
+            case Cell::rnn_tanh: return forward<Rnn<Op, false>>(p, d, from, to, memory);
+            case Cell::rnn_relu: break;
         }
+        return forward<Rnn<Op, true>>(p, d, from, to, memory);
     }
 };
 

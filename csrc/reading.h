@@ -15,13 +15,15 @@ struct Reading {
     static constexpr int W = width<acc>, PAIR = Op::PAIR;
 
     // The sums of words that no step changes: W_ih times their vectors, and the biases.
-    static void fold(const Layer& l, int d, const void* embedding, int64_t from, int64_t to, void* table) {
+    static size_t fold(const Layer& l, int d, const void* embedding, int64_t from, int64_t to, void* table, char* memory) {
         constexpr int64_t ROWS = 48;  // a multiple of every tile's rows
         const int64_t sums = l.slots * l.hp;
         const auto& w = l.direction[d];
         const auto in = forward_panels<Op>(l, w.in, l.ip);
-        Scratch<acc> pre(ROWS * sums);
-        Scratch<elem> x(ROWS * l.ip);
+        Scratch scratch(memory);
+        acc* pre = scratch.take<acc>(ROWS * sums);
+        elem* x = scratch.take<elem>(ROWS * l.ip);
+        if (!memory) return scratch.bytes();
         [[maybe_unused]] const TilesInUse<Op> in_use;
         for (int64_t first = from; first < to; first += ROWS) {
             const int64_t n = least(ROWS, to - first);
@@ -43,13 +45,14 @@ struct Reading {
             }
             for (int64_t i = 0; i < n * sums; i += W) Op::store_elems(static_cast<elem*>(table) + first * sums + i, load(pre + i));
         }
+        return scratch.bytes();
     }
 
     // Sequences from..to of one direction over words with frozen weights. A panel's product goes to a block, and its units' gates, states
     // and pooling are done before the next one's: all of it stays in the first cache level.
     // H: the type of the recurrent product, Op or S8.
     template <class C, class H>
-    static void read(const Run& p, int d, int64_t from, int64_t to) {
+    static size_t read(const Run& p, int d, int64_t from, int64_t to, char* memory) {
         constexpr bool EIGHT = H::PAIR == 4;
         using sum = typename H::acc;
         enum { STATE, CELL, GREATEST, TOTAL, KINDS };  // of one row's block of units, side by side
@@ -58,12 +61,14 @@ struct Reading {
         const auto& w = l.direction[d];
         const auto hid = forward_panels<H>(l, EIGHT ? w.hid_8 : w.hid, hp);
         const int64_t block_size = hid.a_panel / C::GATES * C::SLOTS * W;
-        Scratch<acc> states(n * hp * KINDS);  // [block of units, row, kind, lane]
-        Scratch<sum> block(n * block_size), zeros(block_size);
-        Scratch<typename H::elem> operands(2 * n * hp);
-        Scratch<const elem*> words(2 * n);
-        Scratch<const char*> a(n);
-        Scratch<sum*> row(n);
+        Scratch scratch(memory);
+        acc* states = scratch.take<acc>(n * hp * KINDS);  // [block of units, row, kind, lane]
+        sum *block = scratch.take<sum>(n * block_size), *zeros = scratch.take<sum>(block_size);
+        auto* operands = scratch.take<typename H::elem>(2 * n * hp);
+        const elem** words = scratch.take<const elem*>(2 * n);
+        const char** a = scratch.take<const char*>(n);
+        sum** row = scratch.take<sum*>(n);
+        if (!memory) return scratch.bytes();
         memset(zeros, 0, block_size * sizeof(sum));
         memset(states, 0, n * hp * KINDS * sizeof(acc));
         for (int64_t i = 0; i < n * l.blocks; i++) store(states + (i * KINDS + GREATEST) * W, broadcast(-acc(__builtin_inf())));
@@ -92,7 +97,7 @@ struct Reading {
                 const int64_t from_unit = int64_t(panel) * hid.a_panel / C::GATES * W;
                 int at[MOST_VECTORS];
                 places<C>(0, hid.vectors_of(panel), true, at);
-                multiply(hid, panel, cut, a.data, H::PAIR * sizeof(typename H::elem), row.data, at, EIGHT ? static_cast<const sum*>(w.offset_8) + from_unit * C::SLOTS : zeros.data);
+                multiply(hid, panel, cut, a, H::PAIR * sizeof(typename H::elem), row, at, EIGHT ? static_cast<const sum*>(w.offset_8) + from_unit * C::SLOTS : zeros);
                 for (int b = 0; b < hid.vectors_of(panel) / C::GATES; b++) {
                     const int64_t j = from_unit + b * W;
                     const int lanes = int(least(W, l.hidden - j));
@@ -135,24 +140,26 @@ struct Reading {
                 to_row[wide] = state[TOTAL * W] / acc(t);
             }
         }
+        return scratch.bytes();
     }
 
     template <class C>
-    static void read_either(const Run& p, int d, int64_t from, int64_t to) {
+    static size_t read_either(const Run& p, int d, int64_t from, int64_t to, char* memory) {
 #if defined(__AVX512VNNI__)
         if constexpr (PAIR == 2)
-            if (p.eight_bits) return read<C, S8>(p, d, from, to);
+            if (p.eight_bits) return read<C, S8>(p, d, from, to, memory);
 #endif
-        read<C, Op>(p, d, from, to);
+        return read<C, Op>(p, d, from, to, memory);
     }
 
-    static void read_any(const Run& p, int d, int64_t from, int64_t to) {
+    static size_t read_any(const Run& p, int d, int64_t from, int64_t to, char* memory) {
         switch (p.layer->cell) {
-            case Cell::lstm: return read_either<Lstm<Op>>(p, d, from, to);
-            case Cell::gru: return read_either<Gru<Op>>(p, d, from, to);
-            case Cell::rnn_tanh: return read_either<Rnn<Op, false>>(p, d, from, to);
-            case Cell::rnn_relu: return read<Rnn<Op, true>, Op>(p, d, from, to);  // its states have no bound for 8 bits
+            case Cell::lstm: return read_either<Lstm<Op>>(p, d, from, to, memory);
+            case Cell::gru: return read_either<Gru<Op>>(p, d, from, to, memory);
+            case Cell::rnn_tanh: return read_either<Rnn<Op, false>>(p, d, from, to, memory);
+            case Cell::rnn_relu: break;
         }
+        return read<Rnn<Op, true>, Op>(p, d, from, to, memory);  // its states have no bound for 8 bits
     }
 };
 

@@ -21,14 +21,14 @@ constexpr Kernels KERNELS = {
     .pack_forward = Packing<Op>::pack_forward,
     .pack_backward = Packing<Op>::pack_backward,
     .pack_8 = Packing<Op>::pack_8,
+    .convert = Forward<Op>::convert,
+    .collect = WeightGradient<Op>::collect,
     .fold = Reading<Op>::fold,
     .read = Reading<Op>::read_any,
-    .convert = Forward<Op>::convert,
     .forward = Forward<Op>::forward_any,
     .backward = Backward<Op>::backward_any,
     .input_gradient = Backward<Op>::input_gradient,
     .weight_gradient = WeightGradient<Op>::weight_gradient,
-    .collect = WeightGradient<Op>::collect,
 };
 
 template <Vec<float> (*F)(Vec<float>)>

@@ -1,21 +1,12 @@
-// What the passes have in common: memory for the time of a call, states in and out, and where a row's sums stand.
+// What the passes have in common: a layer's states in and out, and where a row's sums stand.
 #pragma once
 
 #include "kernels.h"
 #include "packing.h"
+#include "scratch.h"
 
 namespace tenor::TENOR_ISA {
 namespace {
-
-template <class T>
-struct Scratch {
-    T* data;
-    explicit Scratch(int64_t count) : data(static_cast<T*>(take(count * sizeof(T)))) {}
-    ~Scratch() { give(data); }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    operator T*() const { return data; }
-};
 
 // [count, hidden] of the user's -> [count, hp], or zeros.
 template <class acc>

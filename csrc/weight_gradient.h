@@ -36,25 +36,30 @@ struct WeightGradient {
         acc* d_w;
     };
 
+    // Rows at a time. With 256 a panel of the factor is 32 KB; tiles of AMX read it from the second level as fast, and touch d_w less often.
+    static constexpr int64_t CHUNK = TILED<Op> ? 512 : 256;
+
+    // The gradients and a factor as products read them, a row of zeros for both, and where their rows stand.
+    struct Arrays {
+        elem *left, *right, *zero;
+        const char** a;
+        acc** row;
+    };
+
     // d_w of each factor += (gradient of the sums)^T factor, over rows from..to.
-    static void outer(const Layer& l, const elem* d_sums, const Factor* factors, int count, int64_t from, int64_t to) {
-        // Rows at a time. With 256 a panel of the factor is 32 KB; tiles of AMX read it from the second level as fast, and touch d_w less often.
-        constexpr int64_t CHUNK = TILED<Op> ? 512 : 256;
+    static void outer(const Layer& l, const elem* d_sums, const Factor* factors, int count, int64_t from, int64_t to, const Arrays& arrays) {
         constexpr int64_t WHOLE = TILED<Op> ? TILE_ROWS * PAIR : PAIR;  // rows are filled up with zeros to a multiple of it
         const int64_t sums = l.gates * l.hp;
-        int64_t widest = sums;
-        for (int f = 0; f < count; f++) widest = most(widest, most(factors[f].stride, factors[f].columns));
-        Scratch<elem> zero(widest), left(CHUNK * sums), right(CHUNK * widest);
-        memset(zero, 0, widest * sizeof(elem));
-        Scratch<const char*> a(sums);
-        Scratch<acc*> row(sums);
+        elem *const left = arrays.left, *const right = arrays.right, *const zero = arrays.zero;
+        const char** const a = arrays.a;
+        acc** const row = arrays.row;
         // With tiles so few of its columns at a time that they stay in the first cache level: tiles of `right` come from the second as fast.
         const int64_t together = TILED<Op> ? 2 * TILE_ROWS : sums;
         [[maybe_unused]] const TilesInUse<Op> in_use;
         for (int64_t i = 0; i < sums; i++) a[i] = reinterpret_cast<const char*>(left + i * (TILED<Op> ? CHUNK : PAIR));
         for (int64_t at_row = from; at_row < to; at_row += CHUNK) {
             const int64_t rows = least(CHUNK, to - at_row), filled = (rows + WHOLE - 1) / WHOLE * WHOLE;
-            const auto row_of = [&](const elem* all, int64_t stride, int64_t i) { return i < rows ? all + (at_row + i) * stride : zero.data; };
+            const auto row_of = [&](const elem* all, int64_t stride, int64_t i) { return i < rows ? all + (at_row + i) * stride : zero; };
             if constexpr (TILED<Op>) {
                 const elem* block[WHOLE];
                 for (int64_t i = 0; i < filled; i += WHOLE) {
@@ -89,18 +94,29 @@ struct WeightGradient {
         }
     }
 
-    static void weight_gradient(const Run& p, int range, int d, int64_t from, int64_t to) {
+    static size_t weight_gradient(const Run& p, int range, int d, int64_t from, int64_t to, char* memory) {
         const Layer& l = *p.layer;
         const int64_t sums = l.gates * l.hp, part = (range * l.directions + d) * sums, rows = d * p.rows;
+        const int64_t widest = most(sums, most(most(l.ip, p.in_columns), l.hp));
+        Scratch scratch(memory);
+        const Arrays arrays = {
+            scratch.take<elem>(CHUNK * sums), scratch.take<elem>(CHUNK * widest), scratch.take<elem>(widest), scratch.take<const char*>(sums), scratch.take<acc*>(sums),
+        };
+        if (!memory) return scratch.bytes();
+        memset(arrays.zero, 0, widest * sizeof(elem));
         const Factor factors[2] = {
             {static_cast<const elem*>(p.x), l.ip, l.input, p.in_columns, static_cast<acc*>(p.d_w_ih) + part * p.in_columns},
             {static_cast<const elem*>(p.before) + rows * l.hp, l.hp, l.hp, l.hp, static_cast<acc*>(p.d_w_hh) + part * l.hp},
         };
         for (const Factor& f : factors) memset(f.d_w, 0, sums * f.columns * sizeof(acc));
         const auto *d_sums = static_cast<const elem*>(p.d_sums) + rows * sums, *d_hidden = static_cast<const elem*>(p.d_hidden) + rows * sums;
-        if (d_sums == d_hidden) return outer(l, d_sums, factors, 2, from, to);
-        outer(l, d_sums, factors, 1, from, to);
-        outer(l, d_hidden, factors + 1, 1, from, to);
+        if (d_sums == d_hidden)
+            outer(l, d_sums, factors, 2, from, to, arrays);
+        else {
+            outer(l, d_sums, factors, 1, from, to, arrays);
+            outer(l, d_hidden, factors + 1, 1, from, to, arrays);
+        }
+        return scratch.bytes();
     }
 
     static void collect(const Run& p, int d, const int* units, int unit_count, const Weights& to) {
