@@ -1,9 +1,6 @@
 #include "engine.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <mutex>
-#include <new>
 #include <stdexcept>
 
 #if defined(TENOR_X86_KERNELS)
@@ -15,10 +12,6 @@
 #endif
 
 #include "parallel.h"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace tenor {
 
@@ -82,94 +75,21 @@ const std::vector<const Isa*>& present() {
     return found;
 }
 
-// Free blocks of earlier calls. A caller that finds the pool busy (or forked while it was) allocates: nothing ever waits.
-class Pool {
-  public:
-    void* take(size_t bytes) {
-        bytes = std::max<size_t>(bytes, 1);
-#if defined(__SANITIZE_ADDRESS__)
-        void* exact = nullptr;  // of just this size, so that a step over its end is seen
-        if (posix_memalign(&exact, ALIGN, bytes)) throw std::bad_alloc();
-        return exact;
-#endif
-        std::unique_lock lock(mutex_, std::try_to_lock);
-        if (lock.owns_lock()) {
-            auto best = free_.end();
-            for (auto it = free_.begin(); it != free_.end(); ++it)
-                if (size(*it) >= bytes && size(*it) <= 2 * bytes + SLACK && (best == free_.end() || size(*it) < size(*best))) best = it;
-            if (best != free_.end()) {
-                void* found = *best;
-                held_ -= size(found);
-                free_.erase(best);
-                return found;
-            }
-        }
-        const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-#if defined(__linux__)
-        // A step writes a little to each of many rows, so pages of 4 KB are many: GRU and RNN in bfloat16 gained 5 to 10 %, others nothing that could be seen.
-        const size_t align = rounded < LARGE ? ALIGN : PAGE, all = (rounded + ALIGN + align - 1) / align * align;
-        void* block = std::aligned_alloc(align, all);
-        if (!block) throw std::bad_alloc();
-        if (align == PAGE) madvise(block, all, MADV_HUGEPAGE);  // an advice: it may be refused
-#else
-        void* block = std::aligned_alloc(ALIGN, rounded + ALIGN);
-        if (!block) throw std::bad_alloc();
-#endif
-        *static_cast<size_t*>(block) = rounded;
-        return static_cast<char*>(block) + ALIGN;
-    }
-
-    void give(void* block) {
-#if defined(__SANITIZE_ADDRESS__)
-        return std::free(block);
-#endif
-        std::unique_lock lock(mutex_, std::try_to_lock);
-        if (!lock.owns_lock() || size(block) > MOST) return std::free(static_cast<char*>(block) - ALIGN);
-        free_.push_back(block);
-        held_ += size(block);
-        while (held_ > MOST || free_.size() > COUNT) {
-            held_ -= size(free_.front());
-            std::free(static_cast<char*>(free_.front()) - ALIGN);
-            free_.erase(free_.begin());
-        }
-    }
-
-  private:
-    static constexpr size_t ALIGN = 64, SLACK = 4096, PAGE = size_t(2) << 20, LARGE = 2 * PAGE, MOST = size_t(512) << 20, COUNT = 256;
-    static size_t size(const void* block) { return *reinterpret_cast<const size_t*>(static_cast<const char*>(block) - ALIGN); }
-    std::mutex mutex_;
-    std::vector<void*> free_;  // oldest first
-    size_t held_ = 0;
-};
-
-Pool& pool() {
-    static Pool* one = new Pool;  // never destroyed: blocks may be given back while the process ends
-    return *one;
-}
-
 // Multiply-adds below which a second thread costs more than it saves: about 50 microseconds of one core's float products.
 constexpr double WORTH_A_THREAD = 2e6;
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Cuts one block into arrays.
-class Carver {
-  public:
-    size_t add(size_t bytes) {
-        const size_t at = size_;
-        size_ += (bytes + 63) / 64 * 64;
-        return at;
-    }
-    size_t size() const { return size_; }
-
-  private:
-    size_t size_ = 0;
-};
+// The task of a kernel that needs memory: asked without any, it says how much.
+template <class Kernel>
+Task with_memory(Kernel kernel) {
+    return [kernel] {
+        const Block memory(kernel(nullptr));
+        kernel(memory.data());
+    };
+}
 
 }  // namespace
-
-void* take(size_t bytes) { return pool().take(bytes); }
-void give(void* block) { pool().give(block); }
 
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;
@@ -284,7 +204,7 @@ void PackedLayer::forward(const Packed& rows, const Pointers& at, void* kept, in
     run_all(tasks, threads);
     tasks.clear();
     for (const auto& [from, to] : tiles(run, threads))
-        for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->forward(run, d, from, to); });
+        for (int d = 0; d < l.directions; d++) tasks.emplace_back(with_memory([=, this, &run](char* memory) { return kernels_->forward(run, d, from, to, memory); }));
     run_all(tasks, threads);
 }
 
@@ -307,7 +227,7 @@ void PackedLayer::fold(const void* embedding, int64_t vocabulary, bool eight_bit
     for (int d = 0; d < l.directions; d++) {
         char* table = tables_->data() + d * bytes;
         table_[d] = table;
-        split(vocabulary, 4 * threads, [&](int64_t from, int64_t to) { tasks.emplace_back([=, this, &l] { kernels_->fold(l, d, embedding, from, to, table); }); });
+        split(vocabulary, 4 * threads, [&](int64_t from, int64_t to) { tasks.emplace_back(with_memory([=, this, &l](char* memory) { return kernels_->fold(l, d, embedding, from, to, table, memory); })); });
     }
     run_all(tasks, threads);
 }
@@ -322,7 +242,7 @@ void PackedLayer::read(const Packed& rows, const int64_t* ids, void* pooled, voi
     if (double(run.rows) * l.directions * l.gates * l.hp * l.hp < WORTH_A_THREAD) threads = 1;
     std::vector<Task> tasks;
     for (const auto& [from, to] : tiles(run, threads))
-        for (int d = 0; d < l.directions; d++) tasks.emplace_back([=, this, &run] { kernels_->read(run, d, from, to); });
+        for (int d = 0; d < l.directions; d++) tasks.emplace_back(with_memory([=, this, &run](char* memory) { return kernels_->read(run, d, from, to, memory); }));
     run_all(tasks, threads);
 }
 
@@ -372,7 +292,7 @@ void PackedLayer::backward(const Packed& rows_of, const Pointers& at, const void
         for (int d = 0; d < l.directions; d++) {
             const int unit = int(i) * l.directions + d;
             units[d].push_back(unit);
-            tasks.emplace_back([&, unit, d, i] { kernels_->backward(run, unit, d, parts[i].first, parts[i].second); });
+            tasks.emplace_back(with_memory([&, unit, d, i](char* memory) { return kernels_->backward(run, unit, d, parts[i].first, parts[i].second, memory); }));
         }
     run_all(tasks, threads);
 
@@ -380,9 +300,9 @@ void PackedLayer::backward(const Packed& rows_of, const Pointers& at, const void
     if (weights_wanted)
         for (int d = 0; d < l.directions; d++)
             for (int range = 0; range < run.ranges; range++)
-                tasks.emplace_back([&, d, range] { kernels_->weight_gradient(run, range, d, run.rows * range / run.ranges, run.rows * (range + 1) / run.ranges); });
+                tasks.emplace_back(with_memory([&, d, range](char* memory) { return kernels_->weight_gradient(run, range, d, run.rows * range / run.ranges, run.rows * (range + 1) / run.ranges, memory); }));
     constexpr int64_t ROWS = 96;  // a multiple of every tile's rows, few enough that their sums stay in the first cache levels
-    if (run.d_x) split(run.rows, (run.rows + ROWS - 1) / ROWS, [&](int64_t from, int64_t to_row) { tasks.emplace_back([&, from, to_row] { kernels_->input_gradient(run, from, to_row); }); });
+    if (run.d_x) split(run.rows, (run.rows + ROWS - 1) / ROWS, [&](int64_t from, int64_t to_row) { tasks.emplace_back(with_memory([&, from, to_row](char* memory) { return kernels_->input_gradient(run, from, to_row, memory); })); });
     run_all(tasks, threads);
 
     if (!weights_wanted) return;

@@ -8,25 +8,13 @@
 #include <vector>
 
 #include "kernels.h"
+#include "memory.h"
 #include "packed.h"
 
 namespace tenor {
 
 std::vector<std::string> instruction_sets();  // those that this CPU has, best first
 const Isa& instruction_set(const std::string& name);
-
-// A block from the pool, given back at the end.
-class Block {
-  public:
-    explicit Block(size_t bytes) : data_(take(bytes)) {}
-    ~Block() { give(data_); }
-    Block(const Block&) = delete;
-    Block& operator=(const Block&) = delete;
-    char* data() const { return static_cast<char*>(data_); }
-
-  private:
-    void* data_;
-};
 
 class PackedLayer {
   public:

@@ -71,15 +71,17 @@ struct Kernels {
     size_t elem, acc;
     void (*pack_forward)(const Layer&, int direction);
     void (*pack_backward)(const Layer&, int direction);
-    void (*pack_8)(const Layer&, int direction);  // null where the instruction set has no 8-bit products
-    void (*fold)(const Layer&, int direction, const void* embedding, int64_t from, int64_t to, void* table);  // words from..to of [vocabulary, input]
-    void (*read)(const Run&, int direction, int64_t from, int64_t to);                              // sequences from..to, of words
+    void (*pack_8)(const Layer&, int direction);                                                    // null where the instruction set has no 8-bit products
     void (*convert)(const Run&, int64_t from, int64_t to);                                          // x_given -> x
-    void (*forward)(const Run&, int direction, int64_t from, int64_t to);                           // sequences from..to
-    void (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to);
-    void (*input_gradient)(const Run&, int64_t from, int64_t to);                                   // rows from..to
-    void (*weight_gradient)(const Run&, int range, int direction, int64_t from, int64_t to);
     void (*collect)(const Run&, int direction, const int* units, int unit_count, const Weights&);  // sum the parts, torch's layout
+
+    // With null for `memory` these do nothing; -> how many bytes they need there, 64 bytes aligned.
+    size_t (*fold)(const Layer&, int direction, const void* embedding, int64_t from, int64_t to, void* table, char* memory);  // words from..to of [vocabulary, input]
+    size_t (*read)(const Run&, int direction, int64_t from, int64_t to, char* memory);                                        // sequences from..to, of words
+    size_t (*forward)(const Run&, int direction, int64_t from, int64_t to, char* memory);                                     // sequences from..to
+    size_t (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to, char* memory);
+    size_t (*input_gradient)(const Run&, int64_t from, int64_t to, char* memory);  // rows from..to
+    size_t (*weight_gradient)(const Run&, int range, int direction, int64_t from, int64_t to, char* memory);
 };
 
 // Activations on arrays, for the test of their error bounds.
@@ -93,9 +95,5 @@ struct Isa {
     const Kernels* kernels[3];  // by Type
     Activations activations;
 };
-
-// Memory of a call, 64 bytes aligned, from blocks used before (a fresh block costs a page fault every 4 KB).
-void* take(size_t bytes);
-void give(void*);
 
 }  // namespace tenor

@@ -53,12 +53,12 @@ def test_no_access_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
 MISTAKES = {
     "two gates of the LSTM swapped": ("cells.h", "g = tanh(sums[2]), o = sigmoid(sums[3])", "g = tanh(sums[3]), o = sigmoid(sums[2])", "native"),
     "two gates of the GRU's gradient swapped": ("cells.h", "d[1] = d_hidden[1] = dh * (h_before - n)", "d[1] = d_hidden[1] = dh * (n - h_before)", "native"),
-    "the second direction runs forwards": ("sequence.cpp", "n, mask);\n\n        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };", "n, mask);\n\n        const auto step_of = [&](int64_t s) { return s; };", "native"),
-    "a reader's second direction reads forwards": ("sequence.cpp", "cut(0);\n\n        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };", "cut(0);\n\n        const auto step_of = [&](int64_t s) { return s; };", "reader"),
-    "a panel reads the states that another of its step has written": ("sequence.cpp", "*then = operands + (s + 1) % 2 * n * hp;", "*then = operands + s % 2 * n * hp;", "reader"),
-    "lengths dropped": ("sequence.cpp", "for (int64_t r = ready; r < live; r++)  // those that begin here", "for (int64_t r = ready; r < (i ? 0 : live); r++)", "native"),
-    "the first state has no gradient": ("sequence.cpp", "write_state(l, dh, d * p.batch + from, n, p.d_h0);", "write_state(l, dc, d * p.batch + from, n, p.d_h0);", "native"),
-    "the mean over one step too many": ("sequence.cpp", "state[TOTAL * W] / acc(t)", "state[TOTAL * W] / acc(t + 1)", "reader"),
+    "the second direction runs forwards": ("forward.h", "n, mask);\n\n        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };", "n, mask);\n\n        const auto step_of = [&](int64_t s) { return s; };", "native"),
+    "a reader's second direction reads forwards": ("reading.h", "cut(0);\n\n        const auto step_of = [&](int64_t s) { return d ? p.steps - 1 - s : s; };", "cut(0);\n\n        const auto step_of = [&](int64_t s) { return s; };", "reader"),
+    "a panel reads the states that another of its step has written": ("reading.h", "*then = operands + (s + 1) % 2 * n * hp;", "*then = operands + s % 2 * n * hp;", "reader"),
+    "lengths dropped": ("forward.h", "for (int64_t r = ready; r < live; r++)  // those that begin here", "for (int64_t r = ready; r < (i ? 0 : live); r++)", "native"),
+    "the first state has no gradient": ("backward.h", "write_state<acc>(l, dh, d * p.batch + from, n, p.d_h0);", "write_state<acc>(l, dc, d * p.batch + from, n, p.d_h0);", "native"),
+    "the mean over one step too many": ("reading.h", "state[TOTAL * W] / acc(t)", "state[TOTAL * W] / acc(t + 1)", "reader"),
     "the greatest value's gradient at every step": ("rows.cpp", "(a[i] == int32_t(t) ? m[i] : 0.0f)", "m[i]", "passes"),
 }
 
