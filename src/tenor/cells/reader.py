@@ -83,4 +83,4 @@ class Reader:
 
 def has_8_bits(cell: str) -> bool:
     """Whether the engine is here, and the instruction set in use has 8-bit products (AVX512-BF16 with VNNI, or AMX) for the cell: its states must be at most 1."""
-    return native.available() and native.isa() in ("amx", "avx512_bf16") and cell != "rnn_relu"
+    return native.available() and native.traits().int8 and cell != "rnn_relu"
