@@ -62,9 +62,9 @@ def isa() -> str:
     return wish or next(name for name in there if _engine.allowed(name))
 
 
-def traits() -> _engine.Traits:
-    """What the instruction set in use multiplies: `.bfloat16` (else it is converted) and `.int8` (else there are no 8-bit products)."""
-    return _engine.traits(isa())
+def traits(name: str | None = None) -> _engine.Traits:
+    """What an instruction set, that in use or another, multiplies: `.bfloat16` (else it is converted) and `.int8` (else there are no 8-bit products)."""
+    return _engine.traits(name or isa())
 
 
 class _Plan(NamedTuple):
