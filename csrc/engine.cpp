@@ -3,77 +3,12 @@
 #include <algorithm>
 #include <stdexcept>
 
-#if defined(TENOR_X86_KERNELS)
-#include <cpuid.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-#endif
-
+#include "instruction_sets.h"
 #include "parallel.h"
 
 namespace tenor {
 
-namespace portable {
-extern const Isa isa;
-}
-#if defined(TENOR_X86_KERNELS)
-namespace avx2 {
-extern const Isa isa;
-}
-namespace avx512 {
-extern const Isa isa;
-}
-namespace avx512_bf16 {
-extern const Isa isa;
-}
-#if defined(TENOR_AMX_KERNELS)
-namespace amx {
-extern const Isa isa;
-}
-#endif
-#endif
-
 namespace {
-
-#if defined(TENOR_AMX_KERNELS)
-// True if the CPU has AMX for bfloat16 and 8 bits, and the system lets this process use its registers: Linux wants to be asked
-// (https://docs.kernel.org/arch/x86/xstate.html), and its answer holds for all threads and for forked children. It refuses where a
-// signal stack of another library is too small for the registers, and refuses such stacks afterwards.
-bool has_amx() {
-#if defined(__linux__)
-    constexpr unsigned BF16 = 1u << 22, TILE = 1u << 24, INT8 = 1u << 25;  // CPUID 7, register D
-    constexpr long REQUEST = 0x1023, TILE_DATA = 18;                       // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (BF16 | TILE | INT8)) != (BF16 | TILE | INT8)) return false;
-    return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
-#else
-    return false;
-#endif
-}
-#endif
-
-std::vector<const Isa*> find_present() {
-    std::vector<const Isa*> found;
-#if defined(TENOR_X86_KERNELS)
-    const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-#if defined(TENOR_AMX_KERNELS)
-    if (bf16 && has_amx()) found.push_back(&amx::isa);
-#endif
-    if (bf16) found.push_back(&avx512_bf16::isa);
-    if (v4) found.push_back(&avx512::isa);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::isa);
-#endif
-    found.push_back(&portable::isa);
-    return found;
-}
-
-const std::vector<const Isa*>& present() {
-    static const std::vector<const Isa*> found = find_present();
-    return found;
-}
 
 // Multiply-adds below which a second thread costs more than it saves: about 50 microseconds of one core's float products.
 constexpr double WORTH_A_THREAD = 2e6;
@@ -90,18 +25,6 @@ Task with_memory(Kernel kernel) {
 }
 
 }  // namespace
-
-std::vector<std::string> instruction_sets() {
-    std::vector<std::string> names;
-    for (const Isa* isa : present()) names.emplace_back(isa->name);
-    return names;
-}
-
-const Isa& instruction_set(const std::string& name) {
-    for (const Isa* isa : present())
-        if (isa->name == name) return *isa;
-    throw std::invalid_argument("This CPU has no instruction set " + name + ".");
-}
 
 PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, int directions, const std::vector<Weights>& weights)
     : kernels_(instruction_set(isa).kernels[int(type)]) {

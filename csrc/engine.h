@@ -1,4 +1,4 @@
-// Layers and calls: memory, threads and the choice of instruction set around the kernels. No Python here.
+// Layers and calls: memory and threads around the kernels. No Python here.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,6 @@
 #include "packed.h"
 
 namespace tenor {
-
-std::vector<std::string> instruction_sets();  // those that this CPU has, best first
-const Isa& instruction_set(const std::string& name);
 
 class PackedLayer {
   public:

@@ -90,8 +90,13 @@ struct Activations {
     void (*sigmoid)(const float*, float*, int64_t);
 };
 
+struct Traits {  // what the instructions multiply. bfloat16 without them is converted, and 8 bits are not there
+    bool bfloat16, int8;
+};
+
 struct Isa {
     const char* name;
+    Traits traits;
     const Kernels* kernels[3];  // by Type
     Activations activations;
 };

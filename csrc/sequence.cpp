@@ -39,12 +39,23 @@ void over(const float* x, float* y, int64_t count) {
     }
 }
 
+#if defined(__AVX512BF16__)
+constexpr bool MULTIPLIES_BF16 = true;
+#else
+constexpr bool MULTIPLIES_BF16 = false;
+#endif
+#if defined(__AVX512VNNI__)
+constexpr bool MULTIPLIES_S8 = true;
+#else
+constexpr bool MULTIPLIES_S8 = false;
+#endif
+
 #define TENOR_STRING(x) #x
 #define TENOR_NAME(x) TENOR_STRING(x)
 
 }  // namespace
 
 extern const Isa isa;
-const Isa isa = {TENOR_NAME(TENOR_ISA), {&KERNELS<F32>, &KERNELS<BF16>, &KERNELS<F64>}, {over<tanh>, over<sigmoid>}};
+const Isa isa = {TENOR_NAME(TENOR_ISA), {MULTIPLIES_BF16, MULTIPLIES_S8}, {&KERNELS<F32>, &KERNELS<BF16>, &KERNELS<F64>}, {over<tanh>, over<sigmoid>}};
 
 }  // namespace tenor::TENOR_ISA

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from conftest import fit, order_texts, small
 from tenor.cells import native
-from tenor.cells.reader import has_8_bits
+from tenor.cells.reader import lacks_8_bits
 from tenor.config import ModelConfig
 from tenor.data.batches import Batch, pack
 from tenor.data.text import Ragged
@@ -161,8 +161,8 @@ def test_no_table_larger_than_it_is_worth(monkeypatch):
 
 def test_8_bits_read_alone():
     config = ModelConfig(hidden=32, embedding=16)
-    if not has_8_bits("lstm"):
-        with pytest.raises(TenorError, match="Precision int8 needs"):
+    if lacks_8_bits("lstm"):
+        with pytest.raises(TenorError, match="Precision int8 cannot be had here"):
             Encoder(40, config, torch.int8)
         return
     encoder = Encoder(40, config, torch.int8).freeze()
@@ -176,7 +176,7 @@ def test_8_bits_read_alone():
 
 @pytest.mark.parametrize("wish", ["torch", "reference"])
 def test_8_bits_are_refused_where_another_kernel_is_forced(monkeypatch, wish):
-    if not has_8_bits("lstm"):
+    if lacks_8_bits("lstm"):
         pytest.skip("no 8-bit products here")
     monkeypatch.setenv("TENOR_KERNEL", wish)
     with pytest.raises(TenorError, match=f"int8 needs the native kernel, and TENOR_KERNEL={wish} forces another"):
@@ -184,7 +184,7 @@ def test_8_bits_are_refused_where_another_kernel_is_forced(monkeypatch, wish):
 
 
 def test_8_bits_are_refused_where_the_table_is_too_large(monkeypatch):
-    if not has_8_bits("lstm"):
+    if lacks_8_bits("lstm"):
         pytest.skip("no 8-bit products here")
     monkeypatch.setattr("tenor.models.encoder.MOST_TABLE_BYTES", 1000)
     with pytest.raises(TenorError, match="int8 looks words up in a table"):

@@ -1,5 +1,9 @@
 """The number format that auto takes is one that what runs can multiply."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -30,6 +34,20 @@ def test_the_machine_is_described_by_what_a_training_takes(monkeypatch):
         for label, cell in (("LSTM", "lstm"), ("GRU", "gru"), ("RNN (tanh)", "rnn")):
             wanted = choose_dtype("auto", CPU, ModelConfig(cell=cell, hidden=128))
             assert f", {isa}, {str(wanted).removeprefix('torch.')}: " in describe()[label]
+
+
+@pytest.mark.skipif("amx" not in native.isas(), reason="this CPU has no AMX")
+def test_the_tile_registers_are_asked_for_where_they_are_used_and_only_there():
+    """Linux tells which registers it lets a process use (ARCH_GET_XCOMP_PERM); AMX's are number 18."""
+    program = (
+        "import ctypes, os, torch\n"
+        "from tenor.cells import LSTM, hardware\n"
+        "def granted():\n word = ctypes.c_ulong()\n ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(word))\n return word.value >> 18 & 1\n"
+        "for isa in ('portable', 'avx512_bf16', 'amx'):\n"
+        " os.environ['TENOR_ISA'] = isa\n hardware.describe()\n LSTM(3, 4)(torch.zeros(1, 1, 3))\n print(isa, granted())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"TENOR_KERNEL": "auto"}, capture_output=True, text=True, check=False)
+    assert done.stdout == "portable 0\navx512_bf16 0\namx 1\n", done.stderr
 
 
 def test_torch_goes_by_the_cpu(monkeypatch):

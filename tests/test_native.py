@@ -364,6 +364,26 @@ def test_memory_does_not_creep():
     assert float(done.stdout) < 30  # a call keeps 9 MB
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the memory in use is read from /proc")
+@pytest.mark.skipif("TENOR_TEST_ENGINE" in os.environ, reason="a sanitizer has memory of its own")
+def test_a_call_that_finds_no_memory_keeps_none():
+    """In a process that may have 330 MB more: reading 200,000 rows takes 370 MB and fails; then the half finds its 190."""
+    program = (
+        "import os, resource, torch\n"
+        "from tenor.cells.reader import Reader\n"
+        "torch.set_num_threads(1)\n"
+        "reader = Reader('rnn_tanh', torch.zeros(1, 1), [(torch.zeros(64, 1), torch.zeros(64, 64), None, None)], torch.float32)\n"
+        "def read(rows): return len(reader.last(torch.zeros(rows, dtype=torch.int64), torch.tensor([rows]))[0])\n"
+        "read(1)\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * os.sysconf('SC_PAGE_SIZE')\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 330_000_000,) * 2)\n"
+        "try:\n read(200_000)\n"
+        "except MemoryError:\n print(read(100_000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "100000\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [

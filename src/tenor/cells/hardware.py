@@ -11,8 +11,6 @@ from tenor.cells.kernels import LABELS, choose
 from tenor.config import Cell, Device, ModelConfig, ReadingPrecision
 from tenor.errors import TenorError
 
-MULTIPLY_BFLOAT16 = ("amx", "avx512_bf16")  # instruction sets of the engine; the others convert
-
 
 def choose_device(wish: Device) -> torch.device:
     """Raises TenorError if cuda is asked for and torch finds none."""
@@ -35,7 +33,7 @@ def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfi
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     cell = "rnn_tanh" if model.cell == "rnn" else model.cell
     if choose(cell, model.hidden, 32, torch.bfloat16, device).name == "native":
-        faster = native.isa() in MULTIPLY_BFLOAT16
+        faster = native.traits().bfloat16
     else:
         faster = bool(torch.cpu._is_avx512_bf16_supported()) and (model.cell == "lstm" or model.hidden >= 128)
     return torch.bfloat16 if faster else torch.float32

@@ -43,17 +43,28 @@ def engine() -> Any:
 
 
 def isas() -> list[str]:
-    """The instruction sets that this CPU has, best first."""
+    """The instruction sets that this CPU and its system have, best first."""
     return list(_engine.instruction_sets()) if available() else []
 
 
 def isa() -> str:
-    """The instruction set in use: the best, or TENOR_ISA's."""
+    """The instruction set in use: TENOR_ISA's, or the best. Where that is AMX, Linux is asked for its registers, and only there.
+
+    Raises:
+        TenorError: TENOR_ISA names one that is not here, or that the system refuses this process.
+    """
     wish = os.environ.get("TENOR_ISA", "")
     there = isas()
     if wish and wish not in there:
         raise TenorError(f"TENOR_ISA names an instruction set of this CPU: {', '.join(there)}; got {wish!r}.")
-    return wish or there[0]
+    if wish and not _engine.allowed(wish):
+        raise TenorError(f"TENOR_ISA={wish} needs registers that the system refuses this process; a signal stack too small for them is a known cause. Unset TENOR_ISA.")
+    return wish or next(name for name in there if _engine.allowed(name))
+
+
+def traits(name: str | None = None) -> _engine.Traits:
+    """What an instruction set, that in use or another, multiplies: `.bfloat16` (else it is converted) and `.int8` (else there are no 8-bit products)."""
+    return _engine.traits(name or isa())
 
 
 class _Plan(NamedTuple):

@@ -43,8 +43,8 @@ class Reader:
                 f"got {cell} in {compute}, {list(embedding.shape)} and {len(weights)}."
             )
         eight = compute == torch.int8
-        if eight and not has_8_bits(cell):
-            raise TenorError(f"8-bit products need AVX512-BF16 and VNNI, and a cell whose states are at most 1; here are {native.isa()} and {cell}. Use bfloat16.")
+        if eight and lacks_8_bits(cell):
+            raise TenorError(lacks_8_bits(cell))
         self.vocabulary, self.directions, self.hidden = len(embedding), len(weights), weights[0][1].shape[1]
         flat = [None if w is None else w.detach().float().contiguous() for direction in weights for w in direction]
         embedding = embedding.detach().float().contiguous()
@@ -81,6 +81,15 @@ class Reader:
         self._layer.read(native.packed_at(batch_sizes, len(ids)), ids.data_ptr(), native.address(pooled), native.address(last), torch.get_num_threads())
 
 
-def has_8_bits(cell: str) -> bool:
-    """Whether the engine is here, and the instruction set in use has 8-bit products (AVX512-BF16 with VNNI, or AMX) for the cell: its states must be at most 1."""
-    return native.available() and native.isa() in ("amx", "avx512_bf16") and cell != "rnn_relu"
+def lacks_8_bits(cell: str) -> str:
+    """Why there are no 8-bit products for the cell, and what to do; empty where there are."""
+    if not native.available():
+        return f"8-bit products need the engine: {native.why_not()}."
+    if cell == "rnn_relu":  # what is 8 bits of a state is its 127ths
+        return "8-bit products need a cell whose states are at most 1, and those of rnn_relu have no bound. Use bfloat16 or float32."
+    if native.traits().int8:
+        return ""
+    able = [name for name in native.isas() if native.traits(name).int8]
+    if able:
+        return f"8-bit products need AVX512-BF16 and VNNI, which this CPU has and TENOR_ISA={native.isa()} forbids. Unset it, set it to {' or '.join(able)}, or use bfloat16 or float32."
+    return "8-bit products need AVX512-BF16 and VNNI, which this CPU has not. Use bfloat16 or float32."

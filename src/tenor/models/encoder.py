@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from tenor.cells import kernels
 from tenor.cells.layers import GRU, LSTM, RNN, Hidden
 from tenor.cells.passes import embed, max_mean
-from tenor.cells.reader import Reader, has_8_bits
+from tenor.cells.reader import Reader, lacks_8_bits
 from tenor.cells.reference import Weights
 from tenor.config import ModelConfig
 from tenor.errors import TenorError
@@ -43,7 +43,7 @@ class Encoder(nn.Module):
         dtype: of the recurrent layers' products; torch.int8 for reading alone (what is differentiated is in bfloat16).
 
     Raises:
-        TenorError: 8 bits where there are none: several layers, no engine, a CPU without AVX512-BF16 and VNNI, or TENOR_KERNEL forces a kernel without them.
+        TenorError: 8 bits where there are none: several layers, no engine, an instruction set (the CPU's or TENOR_ISA's) without AVX512-BF16 and VNNI, or TENOR_KERNEL forces a kernel without them.
     """
 
     def __init__(self, vocab: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
@@ -51,8 +51,9 @@ class Encoder(nn.Module):
         self.config = config
         self.reading = dtype
         self._reader: tuple[list[_Taken], Reader] | None = None
-        if dtype == torch.int8 and not (config.layers == 1 and has_8_bits("rnn_tanh" if config.cell == "rnn" else config.cell)):
-            raise TenorError("Precision int8 needs a model of one layer, the C++ engine and a CPU with AVX512-BF16 and VNNI. Use bfloat16 or float32.")
+        lacks = f"It needs a model of one layer, and this one has {config.layers}. Use bfloat16 or float32." if config.layers > 1 else lacks_8_bits("rnn_tanh" if config.cell == "rnn" else config.cell)
+        if dtype == torch.int8 and lacks:
+            raise TenorError(f"Precision int8 cannot be had here. {lacks}")
         if dtype == torch.int8 and kernels.wish() not in ("auto", "native"):
             raise TenorError(f"Precision int8 needs the native kernel, and TENOR_KERNEL={kernels.wish()} forces another. Unset TENOR_KERNEL, or use bfloat16 or float32.")
         dtype = torch.bfloat16 if dtype == torch.int8 else dtype
