@@ -117,7 +117,7 @@ def test_a_tone_is_loudest_in_its_band_and_a_warp_moves_it():
     for hertz in (500, 1250, 3000):
         found = log_mel(sine(hertz, 8000).astype(np.float32), 8000, 40).mean(0)
         assert found.argmax() == filters[round(hertz / 8000 * 256)].argmax()
-        assert [int(log_mel(sine(hertz, 8000).astype(np.float32), 8000, 40, w).mean(0).argmax() > found.argmax()) for w in (0.9, 1.1)] == [0, 1]
+        assert [int(log_mel(sine(hertz, 8000).astype(np.float32), 8000, 40, w).mean(0).argmax() > found.argmax()) for w in (0.8, 1.2)] == [0, 1]
     assert all((mel_filters(8000, 40, w).sum(0) > 0).all() for w in (0.8, 1.0, 1.2))
 
 
@@ -125,7 +125,7 @@ def test_level_and_silence():
     samples = np.random.default_rng(1).normal(size=4000).astype(np.float32)
     config = SoundConfig()
     np.testing.assert_allclose(features(samples * 1e-3, config, 8000), features(samples, config, 8000), atol=1e-4)
-    assert not features(np.zeros(4000, np.float32), config, 8000).any()
+    assert np.abs(features(np.zeros(4000, np.float32), config, 8000)).max() < 1e-3  # no number is divided by nothing
 
 
 @settings(max_examples=60, deadline=None)

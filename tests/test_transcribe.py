@@ -10,13 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sounds import recordings
-from tenor import TenorError
+from sounds import RATE, recordings, tone, write_wav
+from tenor import TenorError, Transcriber, load
 from tenor.config import SoundConfig, TranscribeConfig
 from tenor.data.frames import steps_of
 from tenor.data.joined import Lesson, Voices, batch_of, heard, join, needed, unchanged
-from tenor.data.recordings import Symbols
+from tenor.data.recordings import Recording, Symbols, of_whole, whole
+from tenor.data.sound import Sound
 from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.training.events import Events
+from tenor.training.presets_transcribe import transcribe_preset
+from tenor.training.transcribe import fit, joined
 
 SOUND = SoundConfig(bands=10, stack=2)
 
@@ -135,3 +139,102 @@ def test_however_fast_there_are_steps_for_all_symbols():
     assert needed([1, 1, 2, 2, 2]) == 8
     assert sum(len(b.lengths) for b in unchanged(rows, Symbols("word", ["high", "low", "mid"]), SoundConfig(join=3), 8000, 0)) > 6
     assert steps_of(400, SOUND, 8000) == 2
+
+
+# Learning ---------------------------------------------------------------------------------------------------------------
+
+SMALL = {"cell": "gru", "layers": 1, "hidden": 16, "epochs": 14, "batch_size": 4, "learning_rate": 0.02, "precision": "float32", "bands": 12, "stack": 2, "join": 4}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return fit(recordings(60, 0), recordings(12, 1), RATE, transcribe_preset(**SMALL))[0]
+
+
+def connected(count: int, seed: int) -> list[Recording]:
+    """Strings of tones, with silences of their own."""
+    rng, rows = np.random.default_rng(seed), recordings(count, seed)
+    joined = [join([rows[i] for i in s], rng, SoundConfig(silence=0.15), RATE) for s in Voices(rows, rng, 5, 0.0, 3).strings(rng)]
+    return [Recording(whole(j.samples), j.text, "", None, "") for j in joined]
+
+
+def test_it_learns_words_alone_and_connected(made):
+    assert made.measure(recordings(30, 2))["word_error_rate"] < 0.04
+    found = made.measure(connected(60, 3))
+    assert found["word_error_rate"] < 0.06 and found["words"] == 60 and found["rows"] < 25
+    assert 0 < found["character_error_rate"] < 0.1 or found["character_errors"] == 0
+    wrong = made.measure([r._replace(text="mid") for r in recordings(30, 2)])
+    assert wrong["word_errors"] == 20 and wrong["right"] == 10
+
+
+def test_any_rate_and_company_give_the_same_words(made):
+    rng = np.random.default_rng(5)
+    sounds = [Sound(np.concatenate([tone(w, 0.2, rng, rate) for w in words.split()]), rate) for words, rate in [("low mid high", 8000), ("high low", 44_100), ("mid", 22_050)]]
+    said = made.transcribe(sounds)
+    assert [s.text for s in said] == ["low mid high", "high low", "mid"] and all(0.3 < s.probability <= 1 for s in said)
+    for one, sound in zip(said, sounds, strict=True):
+        alone = made.transcribe([sound])[0]
+        assert alone.text == one.text and alone.probability == pytest.approx(one.probability, rel=1e-3)
+        assert made.transcribe([sound], beam=1)[0].text == one.text
+    assert made.transcribe([Sound(np.zeros(16_000, np.float32), 8000)])[0].seconds == 2
+    with pytest.raises(TenorError, match="beam must be at least 1"):
+        made.transcribe(sounds, 0)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_stopped_and_gone_on_equals_undisturbed(cell, tmp_path):
+    class StopAfter(Events):
+        def __init__(self, steps):
+            self.left = steps
+
+        def step(self, _):
+            self.left -= 1
+
+        def stop(self):
+            return self.left <= 0
+
+    small = transcribe_preset(**(SMALL | {"cell": cell, "epochs": 2, "hidden": 6, "layers": 2, "dropout": 0.2, "input_dropout": 0.1}))
+    rows, aside = recordings(24, 0), recordings(6, 1)
+    undisturbed = fit(rows, aside, RATE, small)[1]
+    for steps in (1, 3):
+        torch.rand(3)
+        assert not fit(rows, aside, RATE, small, StopAfter(steps), tmp_path)[1].finished
+    resumed = fit(rows, aside, RATE, small, None, tmp_path)[1]
+    assert resumed.finished and all(torch.equal(resumed.weights[k], w) for k, w in undisturbed.weights.items())
+    assert [e["validation_loss"] for e in resumed.history] == [e["validation_loss"] for e in undisturbed.history]
+    with pytest.raises(TenorError, match="changed: data"):
+        fit([rows[0]._replace(text="mid"), *rows[1:]], aside, RATE, small, StopAfter(1), tmp_path)
+
+
+def test_what_cannot_be_learnt_is_said():
+    rows = recordings(20, 0)
+    long = [*rows[:18], rows[18]._replace(text="low " * 30), rows[19]._replace(text="mid mid mid mid mid mid")]
+    with pytest.raises(TenorError, match=r"2 sounds too short for what is said: 18.wav \(59 needed, \d+ there\), 19.wav \(11 needed, \d+ there\)"):
+        fit(long, [], RATE, transcribe_preset(**(SMALL | {"tokens": "word", "stack": 4})))
+    with pytest.raises(TenorError, match="at least 10 recordings"):
+        fit(rows[:9], [], RATE, transcribe_preset(**SMALL))
+    with pytest.raises(TenorError, match="tokens is one of auto, word, char"):
+        transcribe_preset(tokens="bpe")
+
+
+def test_sentences_are_not_joined():
+    assert [joined(recordings(4, 0, (s, s)), RATE, 8) for s in (0.5, 2.0, 3.9, 5.0, 30.0)] == [8, 4, 2, 1, 1]
+
+
+def test_python_saves_and_loads(tmp_path):
+    sounds = [(RATE, r.samples) for r in recordings(24, 0)]
+    words = [r.text for r in recordings(24, 0)]
+    model = Transcriber(**{k: v for k, v in SMALL.items() if k not in ("bands", "stack")} | {"epochs": 2}).fit(sounds, words)
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m", precision="float32")
+    assert isinstance(again, Transcriber) and again.predict(sounds) == model.predict(sounds) and len(again.history_) == 2
+    assert again.score(sounds, words) == pytest.approx(1 - again.measure(sounds, words)["word_error_rate"])
+    write_wav(tmp_path / "a.wav", of_whole(sounds[0][1]))
+    assert again.predict([tmp_path / "a.wav", str(tmp_path / "a.wav")]) == again.predict([sounds[0]]) * 2
+    for wrong, said in [
+        ("a.wav", "X is a list of sounds"), ([3], "must be a path or"), ([(RATE, np.zeros((3, 6), np.int16))], "must be a path or"), ([(RATE, np.array([np.nan]))], "not finite"), ([(99, np.zeros(3))], "99 a second"),
+    ]:  # fmt: skip
+        with pytest.raises(TenorError, match=said):
+            model.predict(wrong)
+    with pytest.raises(TenorError, match="as long as each other"):
+        model.measure(sounds, words[:-1])

@@ -34,10 +34,17 @@ def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0) -> np
 
 
 def normalised(frames: np.ndarray) -> np.ndarray:
-    """Each band to mean 0 and deviation 1 over the sound: microphone, level and part of the voice go."""
-    centred = frames - frames.mean(0)
-    found: np.ndarray = centred / np.maximum(centred.std(0), 0.1)  # a sound of silence stays 0
-    return found
+    """Each band to mean 0 and deviation 1 over the frames that are loud: microphone, level and part of the voice go, however much silence there is."""
+    import os
+    norm = os.environ.get("NORM", "loud")
+    if norm == "level":
+        return (frames - frames.max() + 6.0) / 3.0
+    loudness = frames.max(1)
+    loud = frames[loudness > loudness.max() - float(os.environ.get("LOUD", "6.9"))]
+    if norm == "mean":
+        return (frames - loud.mean(0)) / 3.0
+    found: np.ndarray = (frames - loud.mean(0)) / np.maximum(loud.std(0), 0.5)
+    return np.maximum(found, -4.0)
 
 
 def stacked(frames: np.ndarray, stack: int) -> np.ndarray:

@@ -105,13 +105,16 @@ def beam_search(logs: np.ndarray, width: int, least: float = 1e-4) -> list[Hypot
             own = ends.get(prefix, (NEVER, NEVER))
             ends[prefix] = (_sum(own[0], both + step[BLANK]), _sum(own[1], spoken + step[last]) if prefix else NEVER)
             for s in candidates:
+                reached = blank if s == last else both  # the same symbol again needs a blank between
+                if reached == NEVER:
+                    continue
                 if (prefix, s) not in longer:
                     longer[prefix, s] = len(symbol)
                     symbol.append(s)
                     before.append(prefix)
                 key = longer[prefix, s]
                 own = ends.get(key, (NEVER, NEVER))
-                ends[key] = (own[0], _sum(own[1], (blank if s == last else both) + step[s]))  # the same symbol again needs a blank between
+                ends[key] = (own[0], _sum(own[1], reached + step[s]))
         beam = dict(sorted(ends.items(), key=lambda e: -_sum(*e[1]))[:width])
     found = []
     for prefix, both in beam.items():
