@@ -148,9 +148,6 @@ def transcriber_card(title: str, config: dict[str, Any], metrics: dict[str, Any]
     return _markdown(title, f"tenor transcribe FILE.wav -m {title}", found)
 
 
-CARDS = {"classify": card, "pretrain": pretrained_card, "generate": generator_card}
-
-
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:
     lines = [f"# {title}", "", f"Use it: `{use}`", ""]
     for heading, sentences, table in found:
