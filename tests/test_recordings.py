@@ -102,7 +102,7 @@ def test_bytes_may_be_whole_wav_files(tmp_path):
     found = read_recordings(tmp_path / "a.parquet")
     assert (found.rate, found.rows[0].text, len(found.rows[0].samples)) == (16_000, "hello you", 160)
     (tmp_path / "a.jsonl").write_text(json.dumps({"file": None, "text": "x"}) + "\n")
-    with pytest.raises(TenorError, match="Row 1 of a.jsonl: Column file is empty"):
+    with pytest.raises(TenorError, match=r"Row 1 of a.jsonl: Column file is empty"):
         read_recordings(tmp_path / "a.jsonl")
 
 

@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_said(tmp_path, data, said):
     (tmp_path / "a.wav").write_bytes(data)
     with pytest.raises(TenorError, match=said):
         read_wav(tmp_path / "a.wav")
-    with pytest.raises(TenorError, match="did you mean 'a.wav'"):
+    with pytest.raises(TenorError, match=r"did you mean 'a.wav'"):
         read_wav(tmp_path / "aa.wav")
 
 

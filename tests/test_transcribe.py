@@ -1,6 +1,7 @@
 """Models that transcribe: what they learn, that decoding sums what it says, that stopping costs nothing, and what they refuse."""
 
 import itertools
+import json
 import math
 from functools import cache
 
@@ -238,3 +239,38 @@ def test_python_saves_and_loads(tmp_path):
             model.predict(wrong)
     with pytest.raises(TenorError, match="as long as each other"):
         model.measure(sounds, words[:-1])
+
+
+def test_commands(tmp_path, tenor, model):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    rows = recordings(40, 0)
+    for r in rows:
+        write_wav(folder / r.name, of_whole(r.samples))
+    (folder / "transcripts.csv").write_text("file,text,split\n" + "".join(f"{r.name},{r.text},{'test' if i > 35 else 'train'}\n" for i, r in enumerate(rows)))
+    options = ["--task", "transcribe", "--cell", "gru", "--hidden", 16, "--layers", 1, "--epochs", 12, "--batch-size", 4, "--learning-rate", 0.03]
+    done = tenor("train", "sounds", *options, "--out", "m")
+    assert done.code == 0 and "word error rate" in done.out and "accuracy train" in done.err and "tenor transcribe FILE.wav -m m" in done.out, done.err
+    assert {"curves.png", "README.md"} <= {p.name for p in (tmp_path / "m").iterdir()}
+    files = ["sounds/0.wav", "sounds/1.wav"]
+    said = tenor("transcribe", *files, "-m", "m", "--json").json
+    assert [a["file"] for a in said] == files and all(set(a["text"].split()) <= {"low", "mid", "high"} and 0 < a["probability"] <= 1 for a in said)
+    assert tenor("transcribe", files[0], "-m", "m").out == said[0]["text"] + "\n"
+    found = tenor("evaluate", "sounds", "-m", "m", "--part", "test", "--json").json
+    assert found["rows"] == 4 and found["word_error_rate"] == found["word_errors"] / 4
+    done = tenor("predict", "-i", "sounds/transcripts.csv", "-o", "said.jsonl", "-m", "m")
+    lines = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert done.code == 0 and len(lines) == 40 and lines[0]["transcript"] == said[0]["text"] and lines[0]["file"] == "0.wav", done.err
+    assert tenor("predict", files[1], "-m", "m", "--json").json[0]["transcript"] == said[1]["text"]
+    assert "1 x bidirectional GRU 16, CTC" in tenor("info", "m").out
+    write_wav(folder / "long.wav", np.zeros(0))
+    for command, words in [
+        (("transcribe", "sounds/long.wav", "-m", "m"), "holds no samples"),
+        (("transcribe", "sounds/transcripts.csv", "-m", "m"), "is no WAV file of PCM samples"),
+        (("transcribe", "sounds/00.wav", "-m", "m"), "No such file"),
+        (("transcribe", files[0], "-m", model), "This model labels texts. Use tenor predict"),
+        (("generate", "x", "-m", "m"), "This model writes down what is said. Use tenor transcribe FILE.wav -m MODEL."),
+        (("train", "sounds", "--task", "transcribe", "--stars", "5", "--out", "h"), "--task transcribe has no --stars"),
+    ]:
+        failed = tenor(*command)
+        assert failed.code == 2 and words in failed.err and not failed.out, failed.err

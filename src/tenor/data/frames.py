@@ -30,17 +30,22 @@ def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0) -> np
     spectrum = np.fft.rfft(pieces * _hann(window), _points(window))  # [T, bins]
     power = spectrum.real**2 + spectrum.imag**2
     energy = power.astype(np.float32) @ mel_filters(rate, bands, warp)  # [T, bands]
-    return np.log(np.maximum(energy, max(FLOOR * float(energy.max()), 1e-12)))
+    found: np.ndarray = np.log(np.maximum(energy, max(FLOOR * float(energy.max()), 1e-12)))
+    return found
 
 
 def normalised(frames: np.ndarray) -> np.ndarray:
     """Each band to mean 0 and deviation 1 over the frames that are loud: microphone, level and part of the voice go, however much silence there is."""
     import os
-    norm = os.environ.get("NORM", "loud")
+    norm = os.environ.get("NORM", "blend")
     if norm == "level":
         return (frames - frames.max() + 6.0) / 3.0
     loudness = frames.max(1)
     loud = frames[loudness > loudness.max() - float(os.environ.get("LOUD", "6.9"))]
+    if norm == "blend":
+        k = float(os.environ.get("K", "100"))
+        level = loud.mean()
+        return (frames - level - (loud.mean(0) - level) * (len(loud) / (len(loud) + k))) / 3.0
     if norm == "mean":
         return (frames - loud.mean(0)) / 3.0
     found: np.ndarray = (frames - loud.mean(0)) / np.maximum(loud.std(0), 0.5)

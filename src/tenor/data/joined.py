@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -172,7 +173,7 @@ class Lesson:
 
 def needed(symbols: Sequence[int]) -> int:
     """Steps that CTC needs at least: one a symbol, and a blank between two that are the same."""
-    return len(symbols) + sum(a == b for a, b in zip(symbols, symbols[1:], strict=False))
+    return len(symbols) + sum(a == b for a, b in pairwise(symbols))
 
 
 def unchanged(recordings: Sequence[Recording], symbols: Symbols, config: SoundConfig, rate: int, seed: int) -> list[SoundBatch]:

@@ -185,7 +185,8 @@ def _take_part(take: Any) -> str:
 
 def whole(samples: np.ndarray) -> np.ndarray:
     """float32 from -1 to 1 -> int16."""
-    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    found: np.ndarray = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    return found
 
 
 def of_whole(samples: np.ndarray) -> np.ndarray:

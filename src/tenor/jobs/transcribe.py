@@ -108,7 +108,7 @@ def transcribed(made: Transcription, files: Sequence[str], beam: int = BEAM) -> 
 class Transcripts:
     """For `tenor predict`: each text is the place of a WAV file, in a table told from the table's folder."""
 
-    columns = {"transcript": pa.string(), "probability": pa.float64()}
+    columns: Mapping[str, pa.DataType] = {"transcript": pa.string(), "probability": pa.float64()}
 
     def __init__(self, made: Transcription) -> None:
         self.made, self.folder = made, Path()

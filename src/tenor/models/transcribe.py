@@ -60,8 +60,9 @@ class SpeechNetwork(nn.Module):
         """
         logs = self(steps, lengths)
         loss = F.ctc_loss(logs, targets.to(logs.device), lengths, sizes, blank=BLANK)
-        said = greedy(logs.detach(), lengths)
-        right = sum(a == b.tolist() for a, b in zip(said, targets.split(sizes.tolist()), strict=True))
+        ends = sizes.cumsum(0).tolist()
+        wanted = [targets[end - size : end].tolist() for end, size in zip(ends, sizes.tolist(), strict=True)]
+        right = sum(a == b for a, b in zip(greedy(logs.detach(), lengths), wanted, strict=True))
         return Scores(loss, right, len(lengths), int(lengths.sum()))
 
 
@@ -94,7 +95,8 @@ def beam_search(logs: np.ndarray, width: int, least: float = 1e-4) -> list[Hypot
         least: symbols below this probability do not lengthen a prefix at that step; 0: all do.
     """
     # A prefix is a number: its symbol, and the prefix before it. So adding a symbol costs the same however long it is.
-    symbol, before, longer = [BLANK], [-1], {}
+    symbol, before = [BLANK], [-1]
+    longer: dict[tuple[int, int], int] = {}
     beam = {0: (0.0, NEVER)}  # prefix: logarithms of the probability of all ways that end in a blank, and in its symbol
     floor = math.log(least) if least > 0 else NEVER
     for step in logs.tolist():
@@ -117,12 +119,12 @@ def beam_search(logs: np.ndarray, width: int, least: float = 1e-4) -> list[Hypot
                 ends[key] = (own[0], _sum(own[1], reached + step[s]))
         beam = dict(sorted(ends.items(), key=lambda e: -_sum(*e[1]))[:width])
     found = []
-    for prefix, both in beam.items():
-        symbols = []
+    for prefix, (blank, spoken) in beam.items():
+        total, symbols = _sum(blank, spoken), []
         while prefix:
             symbols.append(symbol[prefix])
             prefix = before[prefix]
-        found.append(Hypothesis(symbols[::-1], _sum(*both)))
+        found.append(Hypothesis(symbols[::-1], total))
     return found
 
 

@@ -110,7 +110,7 @@ def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
     return _markdown(title, f"tenor train SOURCE --from {title}", found)
 
 
-def foretold(found: dict[str, Any]) -> str:
+def foretold(found: Mapping[str, Any]) -> str:
     """One sentence: how well are texts foretold?"""
     return f"{found['nats_per_character']:.4f} nats a character ({found['bits_per_character']:.3f} bits), perplexity {found['perplexity']:.3f} and accuracy {found['accuracy']:.3f} a token, {found['tokens']:,} tokens"
 

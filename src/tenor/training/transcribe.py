@@ -13,7 +13,7 @@ import torch
 
 from tenor.config import SoundConfig, check
 from tenor.data.frames import steps_of
-from tenor.data.joined import Lesson, SoundBatch, Voices, needed, unchanged
+from tenor.data.joined import Lesson, SoundBatch, needed, unchanged
 from tenor.data.recordings import Recording, Symbols
 from tenor.errors import TenorError, plural
 from tenor.training.events import Events
