@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 
 from reviews import RESULTS, machine, run
 from tenor.config import SoundConfig
-from tenor.data.joined import Voices, join
+from tenor.data.joined import join
+from tenor.data.joined import strings as cut
 from tenor.data.recordings import Recording, read_recordings, whole
 
 DIGITS = Path(os.environ.get("TENOR_DATA", ".")) / "digits.parquet"
@@ -37,7 +38,7 @@ def strings(rows: Sequence[Recording], rate: int, path: Path) -> Path:
     """A table of connected digits."""
     rng, found = np.random.default_rng(SEED), []
     for _ in range(PASSES):
-        for string in Voices(rows, rng, 8, 0.0, 3).strings(rng):
+        for string in cut(rows, rng, 8, 0.0, 3):
             if len(string) >= 3:  # what is left of a speaker may be one or two
                 joined = join([rows[i] for i in string], rng, SoundConfig(), rate)
                 found.append({"text": joined.text, "speaker": rows[string[0]].speaker, "rate": rate, "split": "test", "pcm": whole(joined.samples).tobytes()})

@@ -15,7 +15,7 @@ from sounds import RATE, recordings, tone, write_wav
 from tenor import TenorError, Transcriber, load
 from tenor.config import SoundConfig, TranscribeConfig
 from tenor.data.frames import steps_of
-from tenor.data.joined import Lesson, Voices, batch_of, heard, join, needed, unchanged
+from tenor.data.joined import Lesson, batch_of, heard, join, needed, strings, unchanged
 from tenor.data.recordings import Recording, Symbols, of_whole, whole
 from tenor.data.sound import Sound
 from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
@@ -109,16 +109,17 @@ def test_distance_is_the_fewest_edits(a, b):
 
 def test_an_epoch_hears_each_recording_once_in_strings_of_one_speaker():
     rows = recordings(40, 0)
-    lesson = Lesson(rows, Symbols.of([r.text for r in rows]), SoundConfig(join=5, bands=10, stack=2), 8000, 4, 7)
+    lesson = Lesson(rows, Symbols.of([r.text for r in rows]), SoundConfig(join=5, bands=10, stack=2), 8000, 8, 4, 7)
     plans = [lesson.plan(e) for e in range(3)]
     for plan in plans:
         used = [s for _, _, batch in plan for s in batch]
         assert sorted(i for s in used for i in s) == list(range(40))
-        assert all(len({rows[i].speaker for i in s}) == 1 and len(s) <= 5 for s in used)
+        assert all(len({rows[i].speaker for i in s}) == 1 and len(s) <= 5 for s in used) and all(batch for _, _, batch in plan)
     assert len({len(p) for p in plans}) == 1 and plans[0] != plans[1] and plans == [lesson.plan(e) for e in range(3)]
     one, again = lesson.batch(plans[1][2]), lesson.batch(plans[1][2])
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
-    assert Voices(rows, np.random.default_rng(0), 8, 0.0, 3).counts["voice 0"][:-1] and min(Voices(rows, np.random.default_rng(0), 8, 0.0, 3).counts["voice 0"][:-1]) >= 3
+    assert {len(s) for _, _, batch in plans[0] for s in batch} == {1}  # the first quarter of the epochs
+    assert sorted(len(s) for s in strings(rows, np.random.default_rng(0), 8, 0.0, 3))[2:][0] >= 3  # but for the rest of each speaker
 
 
 def test_joined_is_one_after_another():
@@ -155,7 +156,7 @@ def made():
 def connected(count: int, seed: int) -> list[Recording]:
     """Strings of tones, with silences of their own."""
     rng, rows = np.random.default_rng(seed), recordings(count, seed)
-    joined = [join([rows[i] for i in s], rng, SoundConfig(silence=0.15), RATE) for s in Voices(rows, rng, 5, 0.0, 3).strings(rng)]
+    joined = [join([rows[i] for i in s], rng, SoundConfig(silence=0.15), RATE) for s in strings(rows, rng, 5, 0.0, 3)]
     return [Recording(whole(j.samples), j.text, "", None, "") for j in joined]
 
 

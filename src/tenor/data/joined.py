@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from tenor.config import SoundConfig
-from tenor.data.batches import POOL
 from tenor.data.frames import features, log_mel, normalised, samples_of, stacked
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import changed_rate
@@ -37,38 +36,23 @@ class Joined(NamedTuple):
     text: str
 
 
-class Voices:
-    """Recordings of each speaker, and how many of them make each string: the same in every epoch, so that all epochs have as many batches.
+def strings(recordings: Sequence[Recording], rng: np.random.Generator, most: int, singles: float, least: int = 2) -> list[list[int]]:
+    """Indexes of all recordings, each once, in strings of one speaker.
 
     Args:
-        recordings: each stands in one string.
         most: recordings of a string at most.
-        singles: share of the strings that are one recording; the others have any number from `least` (at least 2) to `most`.
+        singles: share of the strings that are one recording; the others have any number from `least` to `most`, but for what is left of a speaker.
     """
-
-    def __init__(self, recordings: Sequence[Recording], rng: np.random.Generator, most: int, singles: float, least: int = 2) -> None:
-        self.voices: dict[str, list[int]] = {}
-        for i, r in enumerate(recordings):
-            self.voices.setdefault(r.speaker, []).append(i)
-        self.counts = {name: _cut(len(voice), rng, most, singles, least) for name, voice in self.voices.items()}
-
-    def strings(self, rng: np.random.Generator) -> list[list[int]]:
-        """Indexes of recordings, each once."""
-        found = []
-        for name, voice in self.voices.items():
-            order = rng.permutation(voice).tolist()
-            for count in self.counts[name]:
-                found.append(order[:count])
-                order = order[count:]
-        return found
-
-
-def _cut(total: int, rng: np.random.Generator, most: int, singles: float, least: int) -> list[int]:
-    found: list[int] = []
-    while total:
-        count = 1 if most == 1 or rng.random() < singles else int(rng.integers(max(2, least), max(least, most) + 1))
-        found.append(min(count, total))
-        total -= found[-1]
+    voices: dict[str, list[int]] = {}
+    for i, r in enumerate(recordings):
+        voices.setdefault(r.speaker, []).append(i)
+    found = []
+    for voice in voices.values():
+        order = rng.permutation(voice).tolist()
+        while order:
+            count = 1 if most == 1 or rng.random() < singles else int(rng.integers(min(least, most), most + 1))
+            found.append(order[:count])
+            order = order[count:]
     return found
 
 
@@ -146,21 +130,30 @@ def batch_of(steps: Sequence[np.ndarray], targets: Sequence[list[int]]) -> Sound
 
 
 class Lesson:
-    """What a training hears: each recording once an epoch, joined and changed by random numbers that follow from seed, epoch and batch."""
+    """What a training hears: each recording once an epoch, joined and changed by random numbers that follow from seed, epoch and batch.
 
-    def __init__(self, recordings: Sequence[Recording], symbols: Symbols, config: SoundConfig, rate: int, batch_size: int, seed: int) -> None:
-        self.recordings, self.symbols, self.config, self.rate, self.batch_size, self.seed = recordings, symbols, config, rate, batch_size, seed
-        self.voices = Voices(recordings, np.random.default_rng(seed), config.join, config.singles)
+    Args:
+        recordings, symbols, config, rate: the data, and how it is read; the first `alone` of the epochs join nothing.
+        batch_size: recordings of a batch, about; all epochs have as many batches.
+        epochs: of the training.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], symbols: Symbols, config: SoundConfig, rate: int, batch_size: int, epochs: int, seed: int) -> None:
+        self.recordings, self.symbols, self.config, self.rate, self.seed = recordings, symbols, config, rate, seed
+        self.batch_size, self.begins = batch_size, round(config.alone * epochs)
+        self.most = min(config.join, batch_size)
 
     def plan(self, epoch: int) -> list[tuple[int, int, list[list[int]]]]:
         """(epoch, number, strings) of each batch; strings of a batch are of nearly equal length."""
         rng = np.random.default_rng([self.seed, epoch])
-        found = self.voices.strings(rng)
-        found = [found[i] for i in rng.permutation(len(found))]
-        batches = []
-        for start in range(0, len(found), POOL * self.batch_size):
-            pool = sorted(found[start : start + POOL * self.batch_size], key=lambda s: -sum(len(self.recordings[i].samples) for i in s))
-            batches += [pool[i : i + self.batch_size] for i in range(0, len(pool), self.batch_size)]
+        found = strings(self.recordings, rng, 1 if epoch < self.begins else self.most, self.config.singles)
+        found.sort(key=lambda s: -sum(len(self.recordings[i].samples) for i in s))
+        batches: list[list[list[int]]] = [[] for _ in range(-(-len(self.recordings) // self.batch_size))]
+        before = 0
+        for string in found:  # it goes where its first recording falls, and none is longer than a batch: no batch is empty
+            batches[before // self.batch_size].append(string)
+            before += len(string)
         return [(epoch, int(i), batches[i]) for i in rng.permutation(len(batches))]
 
     def batch(self, planned: tuple[int, int, list[list[int]]]) -> SoundBatch:
@@ -181,7 +174,7 @@ def unchanged(recordings: Sequence[Recording], symbols: Symbols, config: SoundCo
     rows: list[Sequence[Recording]] = [[r] for r in recordings]
     if config.join > 1:
         rng = np.random.default_rng(seed)
-        rows += [[recordings[i] for i in string] for string in Voices(recordings, rng, config.join, 0.0).strings(rng)]
+        rows += [[recordings[i] for i in string] for string in strings(recordings, rng, config.join, 0.0)]
     plain = replace(config, level=0.0)
     found = []
     for start in range(0, len(rows), 64):

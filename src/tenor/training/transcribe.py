@@ -31,7 +31,7 @@ class SpeechExamples:
 
     def __init__(self, rows: Sequence[Recording], validation: Sequence[Recording], symbols: Symbols, sound: SoundConfig, rate: int, preset: Preset) -> None:
         self.rows, self.aside = rows, validation
-        self.lesson = Lesson(rows, symbols, sound, rate, preset.train.batch_size, preset.train.seed)
+        self.lesson = Lesson(rows, symbols, sound, rate, preset.train.batch_size, preset.train.epochs, preset.train.seed)
         self.batches = unchanged(validation, symbols, sound, rate, preset.train.seed) if validation else []
 
     def plan(self, epoch: int) -> Sequence[tuple[int, int, list[list[int]]]]:
