@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ReadingPrecision, SoundConfig, TranscribeConfig, build, check
-from tenor.data.frames import features
+from tenor.data.frames import features, steps_of
 from tenor.data.joined import batch_of
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
@@ -68,7 +69,7 @@ class Transcription:
         Raises:
             TenorError: no transcript has a word.
         """
-        said = self._said([of_whole(r.samples) for r in rows], beam)
+        said = self._said([r.samples for r in rows], beam)
         words, characters = sum(len(r.text.split()) for r in rows), sum(len(r.text) for r in rows)
         if not words:
             raise TenorError("A word error rate needs words: no transcript has one. Choose the column with --text.")
@@ -83,21 +84,21 @@ class Transcription:
         }  # fmt: skip
 
     def _said(self, samples: Sequence[np.ndarray], beam: int) -> list[Said]:
+        """samples: [N] each at the model's rate, int16 or float32."""
         if beam < 1:
             raise TenorError(f"beam must be at least 1; got {beam}.")
         self.network.freeze()
-        steps = [features(s, self.sound, self.rate) for s in samples]
-        found: list[Said | None] = [None] * len(steps)
-        for rows in _batches([len(s) for s in steps]):
-            batch = batch_of([steps[i] for i in rows], [[]] * len(rows))
+        found: dict[int, Said] = {}
+        for rows in _batches([steps_of(len(s), self.sound, self.rate) for s in samples]):
+            steps = [features(of_whole(samples[i]) if samples[i].dtype == np.int16 else samples[i], self.sound, self.rate) for i in rows]
+            batch = batch_of(steps, [[]] * len(rows))
             with torch.inference_mode():
                 logs = self.network(batch.steps, batch.lengths).cpu()
-            ways = greedy(logs, batch.lengths)
-            for place, row in enumerate(rows):
-                own = logs[: len(steps[row]), place].numpy()
-                symbols, log = beam_search(own, beam)[0] if beam > 1 else (ways[place], float(own.max(1).sum()))
-                found[row] = Said(self.symbols.decode(symbols), float(np.exp(min(0.0, log))), len(samples[row]) / self.rate)
-        return [s for s in found if s is not None]
+            for place, (row, way) in enumerate(zip(rows, greedy(logs, batch.lengths), strict=True)):
+                own = logs[: len(steps[place]), place].numpy()
+                symbols, log = beam_search(own, beam)[0] if beam > 1 else (way, float(own.max(1).sum()))
+                found[row] = Said(self.symbols.decode(symbols), math.exp(min(0.0, log)), len(samples[row]) / self.rate)
+        return [found[i] for i in range(len(samples))]
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "transcribe", "rate": self.rate, "text": asdict(self.sound), "model": asdict(self.model)} | more

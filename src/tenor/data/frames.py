@@ -10,6 +10,9 @@ from tenor.config import SoundConfig
 
 WINDOW, HOP = 0.025, 0.010  # seconds: a window holds two periods of a deep voice; the step is speech recognition's usual one
 FLOOR = 1e-6  # of the loudest band in the sound: what is 60 dB below it counts as silence, at any level
+LOUD = 6.9  # nats below the loudest frame, which are 30 dB
+SHORT = 30  # frames
+SPREAD = 3.0  # nats: about the deviation of a band over speech and silence
 _LOWEST = 50.0  # Hz
 
 
@@ -35,27 +38,22 @@ def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0) -> np
 
 
 def normalised(frames: np.ndarray) -> np.ndarray:
-    """Each band to mean 0 and deviation 1 over the frames that are loud: microphone, level and part of the voice go, however much silence there is."""
-    import os
-    norm = os.environ.get("NORM", "blend")
-    if norm == "level":
-        return (frames - frames.max() + 6.0) / 3.0
+    """Frames about 0, whatever the level and the microphone: less the mean of each band over the loud frames, so that silence around the speech counts for nothing.
+
+    In a short sound that mean is mostly the word itself, and little of it is taken away: of so many frames as SHORT a half. The rest is the mean over all bands.
+    """
     loudness = frames.max(1)
-    loud = frames[loudness > loudness.max() - float(os.environ.get("LOUD", "6.9"))]
-    if norm == "blend":
-        k = float(os.environ.get("K", "100"))
-        level = loud.mean()
-        return (frames - level - (loud.mean(0) - level) * (len(loud) / (len(loud) + k))) / 3.0
-    if norm == "mean":
-        return (frames - loud.mean(0)) / 3.0
-    found: np.ndarray = (frames - loud.mean(0)) / np.maximum(loud.std(0), 0.5)
-    return np.maximum(found, -4.0)
+    loud = frames[loudness > loudness.max() - LOUD]
+    level, own = loud.mean(), loud.mean(0)
+    found: np.ndarray = (frames - level - (own - level) * (len(loud) / (len(loud) + SHORT))) / SPREAD
+    return found
 
 
 def stacked(frames: np.ndarray, stack: int) -> np.ndarray:
     """[T, F] -> [ceil(T / stack), stack * F]: so many frames side by side are one step of the network; zeros fill the last one."""
     steps = -(-len(frames) // stack)
-    return np.pad(frames, ((0, steps * stack - len(frames)), (0, 0))).reshape(steps, -1)
+    found: np.ndarray = np.pad(frames, ((0, steps * stack - len(frames)), (0, 0))).reshape(steps, -1)
+    return found
 
 
 def features(samples: np.ndarray, config: SoundConfig, rate: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from tenor.config import Device, ReadingPrecision
 from tenor.data.datasets import Progress, resolve
 from tenor.data.recordings import Recording, divided, read_recordings, sound_column
-from tenor.data.sound import read_wav
+from tenor.data.sound import MOST_SECONDS, Sound, read_wav
 from tenor.data.tables import Record, Table
 from tenor.errors import TenorError, plural
 from tenor.jobs.kinds import Parts, TaskOrder
@@ -90,6 +90,7 @@ class Transcribing:
 
 
 KIND = Transcribing()
+MOST_AT_ONCE = 64  # sounds that are held in memory, and about MOST_SECONDS of them
 
 
 def measured(made: Transcription, rows: Sequence[Recording]) -> dict[str, Any]:
@@ -101,8 +102,14 @@ def measured(made: Transcription, rows: Sequence[Recording]) -> dict[str, Any]:
 
 def transcribed(made: Transcription, files: Sequence[str], beam: int = BEAM) -> list[dict[str, Any]]:
     """file, text, probability and seconds (of sound) of each WAV file. Raises TenorError: one that cannot be read."""
-    said = made.transcribe([read_wav(Path(f)) for f in files], beam)
-    return [{"file": f, "text": s.text, "probability": s.probability, "seconds": round(s.seconds, 3)} for f, s in zip(files, said, strict=True)]
+    answers: list[dict[str, Any]] = []
+    sounds: list[Sound] = []
+    for number, file in enumerate(files, 1):
+        sounds.append(read_wav(Path(file)))
+        if number == len(files) or len(sounds) == MOST_AT_ONCE or sum(s.seconds for s in sounds) > MOST_SECONDS:
+            answers += [{"file": f, "text": s.text, "probability": s.probability, "seconds": round(s.seconds, 3)} for f, s in zip(files[len(answers) : number], made.transcribe(sounds, beam), strict=True)]
+            sounds = []
+    return answers
 
 
 class Transcripts:
