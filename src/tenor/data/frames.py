@@ -12,6 +12,7 @@ WINDOW, HOP = 0.025, 0.010  # seconds: a window holds two periods of a deep voic
 FLOOR = 1e-6  # of the loudest band in the sound: what is 60 dB below it counts as silence, at any level
 LOUD = 6.9  # nats below the loudest frame, which are 30 dB
 SHORT = 30  # frames
+EDGE = 0.1  # seconds: digits cut close had 0.925 with 0.05 or 0.1 where they had 0.88 without (a network that had heard all amounts)
 SPREAD = 3.0  # nats: about the deviation of a band over speech and silence
 _LOWEST = 50.0  # Hz
 
@@ -56,20 +57,25 @@ def stacked(frames: np.ndarray, stack: int) -> np.ndarray:
     return found
 
 
+def edged(samples: np.ndarray, rate: int) -> np.ndarray:
+    """With EDGE of silence before and after, so that no word begins or ends with the sound."""
+    return np.pad(samples, round(EDGE * rate))
+
+
 def features(samples: np.ndarray, config: SoundConfig, rate: int) -> np.ndarray:
     """[N] samples -> [steps, stack * bands]: what a network reads."""
-    return stacked(normalised(log_mel(samples, rate, config.bands)), config.stack)
+    return stacked(normalised(log_mel(edged(samples, rate), rate, config.bands)), config.stack)
 
 
 def steps_of(samples: int, config: SoundConfig, rate: int) -> int:
     """How many steps `features` makes of so many samples."""
     window, hop = round(WINDOW * rate), round(HOP * rate)
-    return -(-(1 + max(0, samples - window) // hop) // config.stack)
+    return -(-(1 + max(0, samples + 2 * round(EDGE * rate) - window) // hop) // config.stack)
 
 
 def samples_of(steps: int, config: SoundConfig, rate: int) -> int:
     """How many samples make at least so many steps."""
-    return round(WINDOW * rate) + max(0, steps - 1) * config.stack * round(HOP * rate)
+    return max(0, round(WINDOW * rate) + max(0, steps - 1) * config.stack * round(HOP * rate) - 2 * round(EDGE * rate))
 
 
 def mel(hertz: np.ndarray | float) -> np.ndarray:

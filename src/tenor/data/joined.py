@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tenor.config import SoundConfig
-from tenor.data.frames import features, log_mel, normalised, samples_of, stacked
+from tenor.data.frames import edged, features, log_mel, normalised, samples_of, stacked
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import changed_rate
 
@@ -77,7 +77,7 @@ def heard(recordings: Sequence[Recording], rng: np.random.Generator, config: Sou
     spread = round(config.speed * _SPEEDS)
     samples = join(recordings, rng, config, rate, _SPEEDS + int(rng.integers(-spread, spread + 1))).samples
     samples = np.pad(samples, (0, max(0, samples_of(least, config, rate) - len(samples))))
-    samples = _noisy(samples, rng, config)
+    samples = _noisy(edged(samples, rate), rng, config)
     spread = round(config.warp * _WARPS)
     frames = normalised(log_mel(samples, rate, config.bands, 1 + int(rng.integers(-spread, spread + 1)) / _WARPS))
     return stacked(_holes(frames, rng, config), config.stack)
