@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
 from tenor.api_generate import Generator
+from tenor.api_transcribe import Transcriber
 from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
@@ -170,7 +171,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecision = "auto") -> Any:
-    """The Classifier or Generator of a model folder, whoever wrote it; needs no training data and executes nothing.
+    """The Classifier, Generator or Transcriber of a model folder, whoever wrote it; needs no training data and executes nothing.
 
     Args:
         folder: of the model, or "reviews-en", in installs that have it (a folder of that name is "./reviews-en").
@@ -183,6 +184,8 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     stored = store.read(model_folder(folder))
     if task_of(stored.config) == "generate":
         return Generator.of(stored, device, precision)
+    if task_of(stored.config) == "transcribe":
+        return Transcriber.of(stored, device, precision)
     parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
     model = Classifier(**parameters)
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)

@@ -46,6 +46,41 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class SoundConfig:
+    """From sounds and what is said in them to steps and symbols; and how a training joins and changes recordings, anew each time it hears them."""
+
+    tokens: Literal["auto", "word", "char"] = "auto"  # what is written down; auto: words where they are few and occur often, else characters
+    bands: int = 40  # of the mel scale
+    stack: int = 3  # frames of 10 ms that are one step
+    join: int = 8  # recordings of a string at most, and about 8 seconds; 1: none are joined
+    singles: float = 0.5  # share of the strings that are one recording
+    alone: float = 0.25  # share of the epochs, the first ones, in which none are joined: words are learnt sooner alone
+    silence: float = 0.3  # seconds between recordings, and around them, at most
+    level: float = 6.0  # decibels that a recording is louder or softer, at most
+    speed: float = 0.1  # share that the tempo is slower or faster, at most; the pitch moves along
+    warp: float = 0.1  # share that frequencies are lower or higher, at most: another length of the vocal tract
+    noisy: float = 0.3  # share of the strings that get noise
+    loudest_noise: float = 15.0  # decibels below the speech
+    quietest_noise: float = 40.0
+    band_holes: int = 2
+    band_hole: int = 6  # bands, at most
+    time_holes: int = 1  # a second
+    time_hole: int = 5  # frames of 10 ms, at most
+
+
+@dataclass(frozen=True)
+class TranscribeConfig:
+    """The network that writes down what is said."""
+
+    cell: Cell = "lstm"
+    layers: int = 2
+    hidden: int = 128  # units a direction
+    bidirectional: bool = True
+    dropout: float = 0.0  # between layers and before the dense output
+    input_dropout: float = 0.0  # on what each layer reads, drawn once a sound
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the weights are found."""
 
@@ -100,8 +135,10 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 
 # The least that each number may be, and for shares (dropouts) also the most.
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
-             "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0}  # fmt: skip
-_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "label_smoothing", "adversarial")
+             "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
+             "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
+_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "label_smoothing", "adversarial",
+           "input_dropout", "speed", "warp", "singles", "alone", "noisy")  # fmt: skip
 _ABOVE_0 = ("learning_rate", "adam_epsilon")
 _LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add
 

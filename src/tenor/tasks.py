@@ -10,11 +10,13 @@ from tenor.errors import TenorError
 DOES = {
     "classify": "labels texts",
     "generate": "generates text",
+    "transcribe": "writes down what is said",
     "pretrain": "knows a language and no labels yet",
 }
 COMMANDS = {
     "classify": 'tenor predict "a text" -m {}',
     "generate": 'tenor generate "a prompt" -m {}',
+    "transcribe": "tenor transcribe FILE.wav -m {}",
     "pretrain": "tenor train SOURCE --from {}",
 }
 

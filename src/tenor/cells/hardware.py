@@ -8,7 +8,7 @@ import torch
 
 from tenor.cells import native
 from tenor.cells.kernels import LABELS, choose
-from tenor.config import Cell, Device, ModelConfig, ReadingPrecision
+from tenor.config import Cell, Device, ModelConfig, ReadingPrecision, TranscribeConfig
 from tenor.errors import TenorError
 
 
@@ -19,7 +19,7 @@ def choose_device(wish: Device) -> torch.device:
     return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfig) -> torch.dtype:
+def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfig | TranscribeConfig) -> torch.dtype:
     """The format of the recurrent layers' products.
 
     auto takes bfloat16 where it was measured faster: by the native kernels at every size, if the instruction set in use (TENOR_ISA's

@@ -19,8 +19,8 @@ from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show
 
 def train(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text), a folder, an archive, or a data set: imdb, sample.")],
-    task: Annotated[Literal["classify", "generate"], typer.Option(help="classify: texts to labels. generate: a text goes on.")] = "classify",
+    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text; with --task transcribe columns file and text), a folder, an archive, or a data set: imdb, sample.")],
+    task: Annotated[Literal["classify", "generate", "transcribe"], typer.Option(help="classify: texts to labels. generate: a text goes on. transcribe: WAV files to what is said.")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,
@@ -36,7 +36,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Adam's rate (its peak, where the preset varies it).")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are cut to this.")] = None,
     vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
-    tokens: Annotated[Literal["word", "bpe", "char"] | None, typer.Option(help="Words, or byte-pair pieces; with --task generate: characters, or byte-pair pieces.")] = None,
+    tokens: Annotated[Literal["word", "bpe", "char"] | None, typer.Option(help="Words, or byte-pair pieces; with --task generate: characters, or byte-pair pieces; with --task transcribe: words or characters.")] = None,
     split: Annotated[Literal["range", "random", "official"] | None, typer.Option(help="How test rows are chosen: the last rows, at random with balance, or the data's own.")] = None,
     train_rows: Annotated[int | None, typer.Option(help="Number of training rows (validation rows come out of them).")] = None,
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
@@ -56,7 +56,7 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Check the data, train, test once, compare with a linear baseline, write a model folder. With --task generate: learn to go on with texts."""
+    """Check the data, train, test once, compare with a linear baseline, write a model folder. With --task generate: learn to go on with texts; transcribe: to write down what is said."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.cells.kernels import check_environment

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 from rich.markup import escape
 
+from tenor.data.tables import Record, Table
 from tenor.data.text import clean
 from tenor.errors import plural
 from tenor.pipeline import Pipeline
@@ -36,6 +38,14 @@ class Answerer(Protocol):
 
     def warnings(self) -> list[str]:
         """What the user should know of the answers so far."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """An Answerer whose texts are names of files."""
+
+    def column(self, table: Table, source: Path, given: str | None, sample: Sequence[Record]) -> str:
+        """The column of names; they are told from the folder of `source`. Raises TenorError if there is none."""
 
 
 class Labels:

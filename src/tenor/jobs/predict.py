@@ -20,7 +20,7 @@ from tenor.data.files import check_exists, decode
 from tenor.data.sources import table_of, text_column
 from tenor.data.tables import Record, Report, Table
 from tenor.errors import TenorError
-from tenor.jobs.answers import Answerer
+from tenor.jobs.answers import Answerer, ReadsFiles
 
 # A block ends at so many rows or characters: memory stays flat, and batches are still full.
 BLOCK_ROWS, BLOCK_CHARACTERS = 512, 4_000_000
@@ -64,7 +64,7 @@ def predict_file(
     table = table_of(source, skip_bad, (text,) if text else ())
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = list(islice(start, 200))
-    column = text_column(table, text, [r.values for r in sample])
+    column = answerer.column(table, source, text, sample) if isinstance(answerer, ReadsFiles) else text_column(table, text, [r.values for r in sample])
     added = {_free(name, table.columns): kind for name, kind in answerer.columns.items()}
     report, rows = Report(), 0
     room: Path | None = None

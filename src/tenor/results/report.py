@@ -126,6 +126,28 @@ def generator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], 
     return _markdown(title, f'tenor generate "a prompt" -m {title}', found)
 
 
+def heard(found: Mapping[str, Any]) -> str:
+    """One sentence: how well is speech heard?"""
+    words = f"word error rate {found['word_error_rate']:.2%} ({found['word_errors']:,} of {plural(found['words'], 'word')}), character error rate {found['character_error_rate']:.2%}"
+    interval = f" (95 % interval {found['accuracy_low']:.1%} to {found['accuracy_high']:.1%})" if "accuracy_low" in found else ""
+    return f"{words}; {found['accuracy']:.1%}{interval} of {plural(found['rows'], 'sound')} without an error"
+
+
+def transcriber_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a model that transcribes."""
+    how = ["`loss` is CTC's, in nats a symbol; `accuracy` is the share of sounds without an error: those that are joined and changed in training, plain ones in validation."]
+    limits = [
+        "It knows the voices, words and microphones that it was trained on; of other speakers expect less.",
+        "It writes down only words and characters that occurred in training.",
+        "The recordings it was trained on may carry a licence of their own that bears on the model.",
+    ]
+    result = [f"On the {name} sounds: {heard(metrics[name])}." for name in ("test", "validation") if metrics.get(name)] or ["No sound was kept aside, so nothing says how well it hears others."]
+    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
+    training = _training(metrics, history)
+    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    return _markdown(title, f"tenor transcribe FILE.wav -m {title}", found)
+
+
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:
     lines = [f"# {title}", "", f"Use it: `{use}`", ""]
     for heading, sentences, table in found:

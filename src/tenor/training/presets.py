@@ -11,7 +11,7 @@ from tenor.errors import TenorError, nearest
 
 @dataclass(frozen=True)
 class Preset:
-    text: TextConfig
+    text: Any  # TextConfig, or how another task reads its rows
     model: Any  # ModelConfig, or the settings of another task's network
     train: TrainConfig
     split: SplitConfig

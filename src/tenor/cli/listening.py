@@ -1,0 +1,33 @@
+"""The command of models that transcribe."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from tenor.cli.options import DeviceName, Json, PrecisionName
+from tenor.cli.using import opened
+from tenor.terminal import err, out
+
+
+def transcribe(
+    files: Annotated[list[str], typer.Argument(help="WAV files: 8 to 48 kHz, mono or stereo, 10 minutes at most.")],
+    model: Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train --task transcribe.")],
+    beam: Annotated[int, typer.Option(help="Transcripts that are weighed against each other; 1: the most probable way, without a search.")] = 8,
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    as_json: Json = False,
+) -> None:
+    """Write down what is said in sound files."""
+    with err.status("Loading ..."):
+        from tenor.jobs.transcribe import transcribed
+    answers = transcribed(opened("transcribe", model, device, precision), files, beam)
+    if as_json:
+        print(json.dumps(answers))
+        return
+    for answer in answers:
+        name = f"  [dim]{escape(answer['file'])}[/dim]" if len(answers) > 1 else ""
+        out.print(f"{escape(answer['text'])}{name}")

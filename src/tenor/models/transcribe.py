@@ -1,0 +1,150 @@
+"""Many-to-many, no alignment given: frames of speech to what is said. Network, loss, decoding, main metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tenor.config import TranscribeConfig
+from tenor.data.recordings import BLANK
+from tenor.models.classify import Scores
+from tenor.models.encoder import CELLS
+
+# The network -----------------------------------------------------------------------------------------------------------
+
+
+class SpeechNetwork(nn.Module):
+    """Recurrent stack, softmax over all symbols and the blank, at each step.
+
+    Args:
+        features: numbers a step.
+        symbols: the blank, which is 0, included.
+        config: the network's sizes and dropouts.
+        dtype: of the recurrent layers' products.
+    """
+
+    def __init__(self, features: int, symbols: int, config: TranscribeConfig, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        between = config.dropout if config.layers > 1 else 0.0
+        self.recurrent = CELLS[config.cell](
+            features, config.hidden, config.layers, dropout=between, bidirectional=config.bidirectional, compute=dtype, variational_dropout=config.input_dropout
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden * (2 if config.bidirectional else 1), symbols)
+
+    @property
+    def path(self) -> str:
+        return self.recurrent.path
+
+    def freeze(self) -> None:
+        if self.training:
+            self.eval()
+
+    def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
+        """steps [T, B, F], lengths [B] -> logarithms of probabilities [T, B, V]; what stands after a row's end has no meaning."""
+        out, _ = self.recurrent(steps.to(self.output.weight.device), lengths=lengths)  # [T, B, D*H]
+        return F.log_softmax(self.output(self.dropout(out)).float(), -1)
+
+    # The loss ----------------------------------------------------------------------------------------------------------
+
+    def scores(self, steps: Tensor, lengths: Tensor, targets: Tensor, sizes: Tensor) -> Scores:
+        """A SoundBatch -> CTC's loss (Graves et al. 2006): -ln of the sum over all ways to say the targets in so many steps, a symbol, mean over the rows.
+
+        A row is right if the best way says its targets. `tokens` of the result are steps.
+        """
+        logs = self(steps, lengths)
+        loss = F.ctc_loss(logs, targets.to(logs.device), lengths, sizes, blank=BLANK)
+        ends = sizes.cumsum(0).tolist()
+        wanted = [targets[end - size : end].tolist() for end, size in zip(ends, sizes.tolist(), strict=True)]
+        right = sum(a == b for a, b in zip(greedy(logs.detach(), lengths), wanted, strict=True))
+        return Scores(loss, right, len(lengths), int(lengths.sum()))
+
+
+# Decoding --------------------------------------------------------------------------------------------------------------
+
+
+def greedy(logs: Tensor, lengths: Tensor) -> list[list[int]]:
+    """[T, B, V], [B] -> the symbols of each row's most probable way: repeats are one, blanks are none."""
+    best = logs.argmax(2).cpu().numpy()  # [T, B]
+    new = np.concatenate((np.ones((1, best.shape[1]), bool), best[1:] != best[:-1])) & (best != BLANK)
+    return [best[:length, row][new[:length, row]].tolist() for row, length in enumerate(lengths.tolist())]
+
+
+class Hypothesis(NamedTuple):
+    """symbols, and the logarithm of their probability: the sum over all ways to say them that the beam kept."""
+
+    symbols: list[int]
+    log: float
+
+
+NEVER = -math.inf
+
+
+def beam_search(logs: np.ndarray, width: int, least: float = 1e-4) -> list[Hypothesis]:
+    """What is probably said, best first: prefixes are carried along, all ways that say the same are summed (Graves 2012; Hannun et al. 2014, arXiv 1408.2873v2).
+
+    Args:
+        logs: [T, V] logarithms of probabilities.
+        width: prefixes kept after each step.
+        least: symbols below this probability do not lengthen a prefix at that step; 0: all do.
+    """
+    # A prefix is a number: its symbol, and the prefix before it. So adding a symbol costs the same however long it is.
+    symbol, before = [BLANK], [-1]
+    longer: dict[tuple[int, int], int] = {}
+    beam = {0: (0.0, NEVER)}  # prefix: logarithms of the probability of all ways that end in a blank, and in its symbol
+    floor = math.log(least) if least > 0 else NEVER
+    for step in logs.tolist():
+        candidates = [s for s in range(1, len(step)) if step[s] > floor]
+        ends: dict[int, tuple[float, float]] = {}
+        for prefix, (blank, spoken) in beam.items():
+            both, last = _sum(blank, spoken), symbol[prefix]
+            own = ends.get(prefix, (NEVER, NEVER))
+            ends[prefix] = (_sum(own[0], both + step[BLANK]), _sum(own[1], spoken + step[last]) if prefix else NEVER)
+            for s in candidates:
+                reached = blank if s == last else both  # the same symbol again needs a blank between
+                if reached == NEVER:
+                    continue
+                if (prefix, s) not in longer:
+                    longer[prefix, s] = len(symbol)
+                    symbol.append(s)
+                    before.append(prefix)
+                key = longer[prefix, s]
+                own = ends.get(key, (NEVER, NEVER))
+                ends[key] = (own[0], _sum(own[1], reached + step[s]))
+        beam = dict(sorted(ends.items(), key=lambda e: -_sum(*e[1]))[:width])
+    found = []
+    for prefix, (blank, spoken) in beam.items():
+        total, symbols = _sum(blank, spoken), []
+        while prefix:
+            symbols.append(symbol[prefix])
+            prefix = before[prefix]
+        found.append(Hypothesis(symbols[::-1], total))
+    return found
+
+
+def _sum(a: float, b: float) -> float:
+    """ln(e^a + e^b)"""
+    if a < b:
+        a, b = b, a
+    return a if b == NEVER else a + math.log1p(math.exp(b - a))
+
+
+# The main metric -------------------------------------------------------------------------------------------------------
+
+
+def distance(said: Sequence[object], written: Sequence[object]) -> int:
+    """Levenshtein's: how many words (or characters) must at least be replaced, left out or added to make one of the other."""
+    numbers: dict[object, int] = {}
+    a, b = (np.array([numbers.setdefault(x, len(numbers)) for x in row], np.int64) for row in (said, written))
+    places = np.arange(len(b) + 1)
+    row = places  # from nothing to the first n of `written`
+    for n, x in enumerate(a, 1):
+        best = np.concatenate(([n], np.minimum(row[1:] + 1, row[:-1] + (b != x))))
+        row = np.minimum.accumulate(best - places) + places  # and, along the row, one more that is added
+    return int(row[-1])

@@ -1,0 +1,154 @@
+"""Symbols and network together: sounds in, what is said out. What a model folder of the task transcribe rebuilds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from tenor.cells.hardware import choose_device, choose_dtype
+from tenor.config import Device, ReadingPrecision, SoundConfig, TranscribeConfig, build, check
+from tenor.data.frames import features, steps_of
+from tenor.data.joined import batch_of
+from tenor.data.recordings import Recording, Symbols, of_whole
+from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
+from tenor.errors import TenorError
+from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.store import Stored
+from tenor.tasks import check_task
+
+BEAM = 8  # prefixes; 1: the most probable way, without a search
+_AT_ONCE = 60_000  # steps of a batch, padding included: 12 MB of frames
+
+
+class Said(NamedTuple):
+    """text; probability: of these words against all others, as the network sees it; seconds: of the sound."""
+
+    text: str
+    probability: float
+    seconds: float
+
+
+class Transcription:
+    """A model ready for sounds.
+
+    Args:
+        symbols: words or characters, and their numbers.
+        sound, model: settings.
+        rate: samples a second that it hears; sounds of other rates are resampled.
+        device, precision: where and how it computes.
+    """
+
+    def __init__(self, symbols: Symbols, sound: SoundConfig, model: TranscribeConfig, rate: int, device: Device = "auto", precision: ReadingPrecision = "auto") -> None:
+        self.symbols, self.sound, self.model, self.rate = symbols, sound, model, rate
+        if precision == "int8":
+            raise TenorError("Precision int8 is for reading with a classifier; a model that transcribes has none. Use bfloat16 or float32.")
+        where = choose_device(device)
+        self.network = SpeechNetwork(sound.bands * sound.stack, len(symbols), model, choose_dtype(precision, where, model)).to(where)
+
+    @property
+    def path(self) -> str:
+        return self.network.path
+
+    def transcribe(self, sounds: Sequence[Sound], beam: int = BEAM) -> list[Said]:
+        """What is said in each sound, of any rate."""
+        return self._said([resampled(s, self.rate) for s in sounds], beam)
+
+    def measure(self, rows: Sequence[Recording], beam: int = BEAM) -> dict[str, Any]:
+        """How well it hears recordings, which are at its rate.
+
+        Returns:
+            rows, right (those without an error), accuracy, words, word_errors (words replaced, left out and added), word_error_rate,
+            characters, character_errors, character_error_rate (of the transcripts, spaces included), seconds (of sound).
+
+        Raises:
+            TenorError: no transcript has a word.
+        """
+        said = self._said([r.samples for r in rows], beam)
+        words, characters = sum(len(r.text.split()) for r in rows), sum(len(r.text) for r in rows)
+        if not words:
+            raise TenorError("A word error rate needs words: no transcript has one. Choose the column with --text.")
+        word_errors = sum(distance(r.text.split(), s.text.split()) for r, s in zip(rows, said, strict=True))
+        character_errors = sum(distance(r.text, s.text) for r, s in zip(rows, said, strict=True))
+        right = sum(r.text == s.text for r, s in zip(rows, said, strict=True))
+        return {
+            "rows": len(rows), "right": right, "accuracy": right / len(rows),
+            "words": words, "word_errors": word_errors, "word_error_rate": word_errors / words,
+            "characters": characters, "character_errors": character_errors, "character_error_rate": character_errors / characters,
+            "seconds_of_sound": round(sum(s.seconds for s in said), 2),
+        }  # fmt: skip
+
+    def _said(self, samples: Sequence[np.ndarray], beam: int) -> list[Said]:
+        """samples: [N] each at the model's rate, int16 or float32."""
+        if beam < 1:
+            raise TenorError(f"beam must be at least 1; got {beam}.")
+        self.network.freeze()
+        found: dict[int, Said] = {}
+        for rows in _batches([steps_of(len(s), self.sound, self.rate) for s in samples]):
+            steps = [features(of_whole(samples[i]) if samples[i].dtype == np.int16 else samples[i], self.sound, self.rate) for i in rows]
+            batch = batch_of(steps, [[]] * len(rows))
+            with torch.inference_mode():
+                logs = self.network(batch.steps, batch.lengths).cpu()
+            for place, (row, way) in enumerate(zip(rows, greedy(logs, batch.lengths), strict=True)):
+                own = logs[: len(steps[place]), place].numpy()
+                symbols, log = beam_search(own, beam)[0] if beam > 1 else (way, float(own.max(1).sum()))
+                found[row] = Said(self.symbols.decode(symbols), math.exp(min(0.0, log)), len(samples[row]) / self.rate)
+        return [found[i] for i in range(len(samples))]
+
+    def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
+        config = {"task": "transcribe", "rate": self.rate, "text": asdict(self.sound), "model": asdict(self.model)} | more
+        symbols = json.dumps({"kind": self.symbols.kind, "names": self.symbols.names}, ensure_ascii=False)
+        return Stored(config, symbols, {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}, metrics, history)
+
+    def take(self, weights: dict[str, torch.Tensor]) -> None:
+        """Weights by their names in the network's state dict."""
+        self.network.load_state_dict(weights)
+        self.network.eval()
+
+    @classmethod
+    def rebuilt(cls, stored: Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Transcription:
+        """Raises TenorError if the folder is of another task, or symbols, settings and weights do not fit each other."""
+        config = stored.config
+        check_task(config, "transcribe")
+        sound, model = build(SoundConfig, config.get("text", {})), build(TranscribeConfig, config.get("model", {}))
+        check(sound, model)
+        rate = config.get("rate")
+        if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise TenorError(f"config.json says at which rate the model hears, {LOWEST_RATE:,} to {HIGHEST_RATE:,} samples a second; it says {rate!r}. Copy the model folder again.")
+        symbols = _symbols(stored.tokenizer)
+        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
+            network = SpeechNetwork(sound.bands * sound.stack, len(symbols), model)
+        expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+        found = {k: v.shape for k, v in stored.weights.items()}
+        if expected != found:
+            odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        made = cls(symbols, sound, model, rate, device, precision)
+        made.take({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        return made
+
+
+def _symbols(stored: str) -> Symbols:
+    try:
+        value = json.loads(stored)
+        kind, names = value["kind"], value["names"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise TenorError(f"tokenizer.json holds no symbols of a model that transcribes ({error}). Copy the model folder again.") from error
+    if kind not in ("word", "char") or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise TenorError(f"tokenizer.json must name words or characters; its kind is {kind!r}. Copy the model folder again.")
+    return Symbols(kind, names)
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows of like length together, the longest first, as many as memory should hold."""
+    found: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not found or (len(found[-1]) + 1) * lengths[found[-1][0]] > _AT_ONCE or len(found[-1]) == 64:
+            found.append([])
+        found[-1].append(row)
+    return found

@@ -1,0 +1,273 @@
+"""Models that transcribe: what they learn, that decoding sums what it says, that stopping costs nothing, and what they refuse."""
+
+import itertools
+import json
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sounds import RATE, recordings, tone, write_wav
+from tenor import TenorError, Transcriber, load
+from tenor.config import SoundConfig, TranscribeConfig
+from tenor.data.frames import steps_of
+from tenor.data.joined import Lesson, batch_of, heard, join, needed, strings, unchanged
+from tenor.data.recordings import Recording, Symbols, of_whole, whole
+from tenor.data.sound import Sound
+from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.training.events import Events
+from tenor.training.presets_transcribe import transcribe_preset
+from tenor.training.transcribe import fit, joined
+
+SOUND = SoundConfig(bands=10, stack=2)
+
+
+# Decoding ---------------------------------------------------------------------------------------------------------------
+
+
+def collapsed(way: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(s for s, _ in itertools.groupby(way) if s)
+
+
+def all_sums(logs: np.ndarray) -> dict[tuple[int, ...], float]:
+    """The probability of everything that can be said, way by way."""
+    sums: dict[tuple[int, ...], float] = {}
+    for way in itertools.product(range(logs.shape[1]), repeat=len(logs)):
+        sums[collapsed(way)] = sums.get(collapsed(way), 0.0) + math.exp(sum(logs[t, s] for t, s in enumerate(way)))
+    return sums
+
+
+def random_logs(seed: int, steps: int, symbols: int) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(size=(steps, symbols)) * 1.5
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("steps", "symbols"), [(1, 3), (4, 3), (5, 4), (6, 3)])
+def test_a_wide_beam_sums_over_all_ways(seed, steps, symbols):
+    logs = random_logs(seed, steps, symbols)
+    sums = all_sums(logs)
+    found = beam_search(logs, width=10**6, least=0)
+    assert {tuple(h.symbols) for h in found} == set(sums)
+    for h in found:
+        assert math.exp(h.log) == pytest.approx(sums[tuple(h.symbols)], rel=1e-9)
+    assert [h.log for h in found] == sorted((h.log for h in found), reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_narrow_beam_counts_no_way_twice(seed):
+    logs = random_logs(seed, 6, 3)
+    sums = all_sums(logs)
+    found = beam_search(logs, width=4)
+    assert len(found) == 4
+    assert all(h.log <= math.log(sums[tuple(h.symbols)]) + 1e-9 for h in found)
+    assert sums[tuple(found[0].symbols)] > 0.5 * max(sums.values())
+
+
+def test_greedy_takes_the_best_way_within_each_row():
+    logs = torch.from_numpy(np.stack([random_logs(s, 7, 4) for s in range(5)], 1))
+    lengths = torch.tensor([7, 3, 1, 5, 7])
+    ways = logs.argmax(2)
+    assert greedy(logs, lengths) == [list(collapsed(tuple(ways[:n, b].tolist()))) for b, n in enumerate(lengths.tolist())]
+
+
+def test_the_loss_is_the_sum_over_all_ways_and_padding_changes_nothing():
+    torch.manual_seed(0)
+    network = SpeechNetwork(6, 4, TranscribeConfig(hidden=5, cell="gru")).eval()
+    rng = np.random.default_rng(0)
+    rows, targets = [rng.normal(size=(n, 6)).astype(np.float32) for n in (4, 6, 3)], [[1, 1], [3], [2, 1]]
+    with torch.no_grad():
+        together = network.scores(*batch_of(rows, targets))
+        losses = []
+        for row, target in zip(rows, targets, strict=True):
+            alone = batch_of([row], [target])
+            sums = all_sums(network(alone.steps, alone.lengths)[:, 0].double().numpy())
+            losses.append(-math.log(sums[tuple(target)]) / len(target))
+            assert float(network.scores(*alone).loss) == pytest.approx(losses[-1], rel=1e-4)
+        assert float(together.loss) == pytest.approx(np.mean(losses), rel=1e-4)
+        assert (together.rows, together.tokens) == (3, 13)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("abc", max_size=7), st.text("abc", max_size=7))
+def test_distance_is_the_fewest_edits(a, b):
+    @cache
+    def fewest(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        return min(fewest(i - 1, j) + 1, fewest(i, j - 1) + 1, fewest(i - 1, j - 1) + (a[i - 1] != b[j - 1]))
+
+    assert distance(a, b) == fewest(len(a), len(b))
+
+
+# Joining ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_hears_each_recording_once_in_strings_of_one_speaker():
+    rows = recordings(40, 0)
+    lesson = Lesson(rows, Symbols.of([r.text for r in rows]), SoundConfig(join=5, bands=10, stack=2), 8000, 8, 4, 7)
+    plans = [lesson.plan(e) for e in range(3)]
+    for plan in plans:
+        used = [s for _, _, batch in plan for s in batch]
+        assert sorted(i for s in used for i in s) == list(range(40))
+        assert all(len({rows[i].speaker for i in s}) == 1 and len(s) <= 5 for s in used) and all(batch for _, _, batch in plan)
+    assert len({len(p) for p in plans}) == 1 and plans[0] != plans[1] and plans == [lesson.plan(e) for e in range(3)]
+    one, again = lesson.batch(plans[1][2]), lesson.batch(plans[1][2])
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert {len(s) for _, _, batch in plans[0] for s in batch} == {1}  # the first quarter of the epochs
+    assert sorted(len(s) for s in strings(rows, np.random.default_rng(0), 8, 0.0, 3))[2:][0] >= 3  # but for the rest of each speaker
+
+
+def test_joined_is_one_after_another():
+    rows = recordings(3, 1)
+    found = join(rows, np.random.default_rng(0), SoundConfig(silence=0.0, level=0.0), 8000)
+    assert found.text == "low mid high"
+    np.testing.assert_allclose(found.samples * 32768, np.concatenate([r.samples for r in rows]), atol=0.01)
+    apart = join(rows, np.random.default_rng(0), SoundConfig(silence=0.5), 8000)
+    assert len(found.samples) < len(apart.samples) < len(found.samples) + 4 * 4000
+    slow = join(rows, np.random.default_rng(0), SoundConfig(silence=0.0), 8000, speed=20)
+    assert len(slow.samples) == pytest.approx(2 * len(found.samples), abs=6)
+
+
+def test_however_fast_there_are_steps_for_all_symbols():
+    rows = recordings(6, 2, (0.05, 0.06))
+    config = SoundConfig(bands=10, stack=2, silence=0.0, speed=0.5)
+    for seed in range(20):
+        assert len(heard(rows, np.random.default_rng(seed), config, 8000, 25)) >= 25
+    assert needed([1, 1, 2, 2, 2]) == 8
+    assert sum(len(b.lengths) for b in unchanged(rows, Symbols("word", ["high", "low", "mid"]), SoundConfig(join=3), 8000, 0)) > 6
+    assert steps_of(400, SOUND, 8000) == 12  # silence at both ends included
+
+
+# Learning ---------------------------------------------------------------------------------------------------------------
+
+SMALL = {"cell": "gru", "layers": 1, "hidden": 24, "epochs": 12, "batch_size": 4, "learning_rate": 0.01, "dropout": 0.0, "precision": "float32", "bands": 12, "join": 4}
+
+
+@pytest.fixture(scope="module")
+def made():
+    model, outcome = fit(recordings(60, 0), recordings(12, 1), RATE, transcribe_preset(**SMALL))
+    assert outcome.history[-1]["validation_accuracy"] > 0.9
+    return model
+
+
+def connected(count: int, seed: int) -> list[Recording]:
+    """Strings of tones, with silences of their own."""
+    rng, rows = np.random.default_rng(seed), recordings(count, seed)
+    joined = [join([rows[i] for i in s], rng, SoundConfig(silence=0.15), RATE) for s in strings(rows, rng, 5, 0.0, 3)]
+    return [Recording(whole(j.samples), j.text, "", None, "") for j in joined]
+
+
+def test_it_learns_words_alone_and_connected(made):
+    assert made.measure(recordings(30, 2))["word_error_rate"] < 0.04
+    found = made.measure(connected(60, 3))
+    assert found["word_error_rate"] < 0.06 and found["words"] == 60 and found["rows"] < 25
+    assert 0 < found["character_error_rate"] < 0.1 or found["character_errors"] == 0
+    wrong = made.measure([r._replace(text="mid") for r in recordings(30, 2)])
+    assert wrong["word_errors"] == 20 and wrong["right"] == 10
+
+
+def test_any_rate_and_company_give_the_same_words(made):
+    rng = np.random.default_rng(5)
+    sounds = [Sound(np.concatenate([tone(w, 0.2, rng, rate) for w in words.split()]), rate) for words, rate in [("low mid high", 8000), ("high low", 44_100), ("mid", 22_050)]]
+    said = made.transcribe(sounds)
+    assert [s.text for s in said] == ["low mid high", "high low", "mid"] and all(0.3 < s.probability <= 1 for s in said)
+    for one, sound in zip(said, sounds, strict=True):
+        alone = made.transcribe([sound])[0]
+        assert alone.text == one.text and alone.probability == pytest.approx(one.probability, rel=1e-3)
+        assert made.transcribe([sound], beam=1)[0].text == one.text
+    assert made.transcribe([Sound(np.zeros(16_000, np.float32), 8000)])[0].seconds == 2
+    with pytest.raises(TenorError, match="beam must be at least 1"):
+        made.transcribe(sounds, 0)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_stopped_and_gone_on_equals_undisturbed(cell, tmp_path):
+    class StopAfter(Events):
+        def __init__(self, steps):
+            self.left = steps
+
+        def step(self, _):
+            self.left -= 1
+
+        def stop(self):
+            return self.left <= 0
+
+    small = transcribe_preset(**(SMALL | {"cell": cell, "epochs": 2, "hidden": 6, "layers": 2, "dropout": 0.2, "input_dropout": 0.1}))
+    rows, aside = recordings(24, 0), recordings(6, 1)
+    undisturbed = fit(rows, aside, RATE, small)[1]
+    for steps in (1, 3):
+        torch.rand(3)
+        assert not fit(rows, aside, RATE, small, StopAfter(steps), tmp_path)[1].finished
+    resumed = fit(rows, aside, RATE, small, None, tmp_path)[1]
+    assert resumed.finished and all(torch.equal(resumed.weights[k], w) for k, w in undisturbed.weights.items())
+    assert [e["validation_loss"] for e in resumed.history] == [e["validation_loss"] for e in undisturbed.history]
+    with pytest.raises(TenorError, match="changed: data"):
+        fit([rows[0]._replace(text="mid"), *rows[1:]], aside, RATE, small, StopAfter(1), tmp_path)
+
+
+def test_what_cannot_be_learnt_is_said():
+    rows = recordings(20, 0)
+    long = [*rows[:18], rows[18]._replace(text="low " * 30), rows[19]._replace(text="mid mid mid mid mid mid")]
+    with pytest.raises(TenorError, match=r"2 sounds too short for what is said: 18.wav \(59 needed, \d+ there\), 19.wav \(11 needed, \d+ there\)"):
+        fit(long, [], RATE, transcribe_preset(**(SMALL | {"tokens": "word", "stack": 4})))
+    with pytest.raises(TenorError, match="at least 10 recordings"):
+        fit(rows[:9], [], RATE, transcribe_preset(**SMALL))
+    with pytest.raises(TenorError, match="tokens is one of auto, word, char"):
+        transcribe_preset(tokens="bpe")
+
+
+def test_sentences_are_not_joined():
+    assert [joined(recordings(4, 0, (s, s)), RATE, 8) for s in (0.5, 2.0, 3.9, 5.0, 30.0)] == [8, 4, 2, 1, 1]
+
+
+def test_python_saves_and_loads(tmp_path):
+    sounds = [(RATE, r.samples) for r in recordings(24, 0)]
+    words = [r.text for r in recordings(24, 0)]
+    model = Transcriber(**{k: v for k, v in SMALL.items() if k not in ("bands", "dropout")} | {"epochs": 2}).fit(sounds, words)
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m", precision="float32")
+    assert isinstance(again, Transcriber) and again.predict(sounds) == model.predict(sounds) and len(again.history_) == 2
+    assert again.score(sounds, words) == pytest.approx(1 - again.measure(sounds, words)["word_error_rate"])
+    write_wav(tmp_path / "a.wav", of_whole(sounds[0][1]))
+    assert again.predict([tmp_path / "a.wav", str(tmp_path / "a.wav")]) == again.predict([sounds[0]]) * 2
+    for wrong, said in [
+        ("a.wav", "X is a list of sounds"), ([3], "must be a path or"), ([(RATE, np.zeros((3, 6), np.int16))], "must be a path or"), ([(RATE, np.array([np.nan]))], "not finite"), ([(99, np.zeros(3))], "99 a second"),
+    ]:  # fmt: skip
+        with pytest.raises(TenorError, match=said):
+            model.predict(wrong)
+    with pytest.raises(TenorError, match="as long as each other"):
+        model.measure(sounds, words[:-1])
+
+
+def test_commands(tmp_path, tenor, model):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    rows = recordings(40, 0)
+    for r in rows:
+        write_wav(folder / r.name, of_whole(r.samples))
+    (folder / "transcripts.csv").write_text("file,text,split\n" + "".join(f"{r.name},{r.text},{'test' if i > 35 else 'train'}\n" for i, r in enumerate(rows)))
+    options = ["--task", "transcribe", "--cell", "gru", "--hidden", 16, "--layers", 1, "--epochs", 12, "--batch-size", 4, "--learning-rate", 0.03]
+    done = tenor("train", "sounds", *options, "--out", "m")
+    assert done.code == 0 and "word error rate" in done.out and "accuracy train" in done.err and "tenor transcribe FILE.wav -m m" in done.out, done.err
+    assert {"curves.png", "README.md"} <= {p.name for p in (tmp_path / "m").iterdir()}
+    files = ["sounds/0.wav", "sounds/1.wav"]
+    said = tenor("transcribe", *files, "-m", "m", "--json").json
+    assert [a["file"] for a in said] == files and all(set(a["text"].split()) <= {"low", "mid", "high"} and 0 < a["probability"] <= 1 for a in said)
+    found = tenor("evaluate", "sounds", "-m", "m", "--part", "test", "--json").json
+    assert found["rows"] == 4 and found["word_error_rate"] == found["word_errors"] / 4
+    done = tenor("predict", "-i", "sounds/transcripts.csv", "-o", "said.jsonl", "-m", "m")
+    lines = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert done.code == 0 and len(lines) == 40 and lines[0]["transcript"] == said[0]["text"] and lines[0]["file"] == "0.wav", done.err
+    write_wav(folder / "long.wav", np.zeros(0))
+    for command, words in [
+        (("transcribe", "sounds/long.wav", "-m", "m"), "holds no samples"),
+        (("transcribe", files[0], "-m", model), "This model labels texts. Use tenor predict"),
+        (("generate", "x", "-m", "m"), "This model writes down what is said. Use tenor transcribe FILE.wav -m MODEL."),
+    ]:
+        failed = tenor(*command)
+        assert failed.code == 2 and words in failed.err and not failed.out, failed.err
