@@ -137,7 +137,7 @@ def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool,
             continue
         value = record.values.get(text_name)
         part = str(record.values.get(split_name) or "").strip().casefold() if split_name else ""
-        row = Row(clean("" if value is None else str(value)), meaning or "", _PARTS.get(part, part) or None, record.line)
+        row = Row(clean("" if value is None else str(value)), meaning or "", PARTS.get(part, part) or None, record.line)
         (result.others if meaning is None else result.rows).append(row)
     if not result.rows and not result.unlabelled:
         raise TenorError(f"{table.name} has a first line and nothing below it. It needs at least a text and a label a row.")
@@ -158,7 +158,7 @@ def _label_column(table: Table, given: str | None, text_name: str, sample: list[
     return found
 
 
-_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 
 # Folders named by label ----------------------------------------------------------------------------------------------
 
