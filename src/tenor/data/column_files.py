@@ -20,7 +20,8 @@ def is_column_file(entry: Entry) -> bool:
     if kind != ".tsv":
         return kind in _ALWAYS
     with reading(entry) as file:
-        filled = [bool(line.strip()) for line, _ in zip(Lines(file, entry.name), range(_LOOK), strict=False)]
+        lines = Lines(file, entry.name)
+        filled = [bool(line.strip()) for line, _ in zip(lines, range(_LOOK), strict=False)]
     return False in filled[: max((i for i, f in enumerate(filled) if f), default=0)]
 
 
@@ -38,7 +39,8 @@ class ColumnFile:
     def __init__(self, entry: Entry, wanted: Sequence[str] = ()) -> None:
         self.entry, self.conllu = entry, entry.path.suffix.lower() == ".conllu"
         with reading(entry) as file:
-            first = next((line for line in Lines(file, entry.name) if line.strip() and not self._left_out(line)), None)
+            lines = Lines(file, entry.name)
+            first = next((line for line in lines if line.strip() and not self._left_out(line)), None)
         if first is None:
             raise TenorError(f"The file is empty: {entry.name}. It needs at least one word with its tag.")
         self.tabs = "\t" in first

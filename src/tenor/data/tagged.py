@@ -84,7 +84,7 @@ def _opened(path: Path, wanted: Sequence[str], skip_bad: bool, report: Report) -
     if entry and is_column_file(entry):
         found = ColumnFile(entry, wanted)
         return entry.name, "line", found.columns, lambda: found.records(report if skip_bad else None)
-    table = table_of(path, skip_bad, tuple(wanted))
+    table = table_of(path, skip_bad, (*wanted, *WORD_NAMES))
     return table.name, "row" if table.format == "parquet" else "line", table.columns, lambda: table.records(None, report)
 
 
