@@ -14,7 +14,7 @@ from tenor import store
 from tenor.config import Cell, Device, Precision, ReadingPrecision, check
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError, plural
-from tenor.results.report_tag import tagger_card
+from tenor.results.report import tagger_card
 from tenor.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import divided, fit

@@ -70,7 +70,7 @@ class Tagging:
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}
-        return Stored({"task": "tag", "model": asdict(self.model)} | more, self.lexicon.to_json(), weights, metrics, history)
+        return Stored({"task": "tag", "beside": self.beside, "model": asdict(self.model)} | more, self.lexicon.to_json(), weights, metrics, history)
 
     def take(self, weights: dict[str, torch.Tensor]) -> None:
         """Weights by their names in the network's state dict."""

@@ -66,7 +66,7 @@ class Tagger(nn.Module):
             words = words.masked_fill(unknown, UNK)
         read = [embed(self.embedding.weight, words, batch.sizes)]
         if self.spelling:
-            read.append(self.spelling(batch.spelling)[batch.forms.to(device)])
+            read.append(F.embedding(batch.forms.to(device), self.spelling(batch.spelling)))  # a gradient by rows, where an index would sort them
         read += [table(values) for table, values in zip(self.beside, beside, strict=True)]
         x = torch.cat(read, 1)  # [N, I]
         out = self.recurrent(PackedSequence(self._dropped(x, batch.sizes, config.embedding_dropout), batch.sizes))[0].data  # [N, D*H]

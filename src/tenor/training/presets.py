@@ -147,7 +147,7 @@ def changed(start: Preset, changes: dict[str, Any]) -> Preset:
     return replace(
         start,
         text=build(TextConfig, parts["text"]),
-        model=build(ModelConfig, parts["model"]),
+        model=build(type(start.model), parts["model"]),
         train=build(TrainConfig, parts["train"]),
         split=build(SplitConfig, parts["split"]),
     )
