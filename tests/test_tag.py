@@ -43,7 +43,7 @@ def sentences(count: int, seed: int) -> list[Sentence]:
 
 @pytest.fixture(scope="module")
 def made() -> Tagging:
-    return fit(sentences(200, 0), sentences(40, 1), (), preset())[0]
+    return fit(sentences(200, 0), sentences(40, 1), preset())[0]
 
 
 def test_it_learns_spelling_context_on_both_sides_and_spans(made):
@@ -72,15 +72,15 @@ def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, tmp_path):
 
     small = preset(cell=cell, spelling=spelling, epochs=3, dropout=0.3, embedding_dropout=0.2)
     rows, aside = sentences(40, 4), sentences(10, 5)  # 5 batches an epoch
-    undisturbed = fit(rows, aside, (), small)[1]
+    undisturbed = fit(rows, aside, small)[1]
     for steps in (1, 5, 8):
         torch.rand(3)
-        assert not fit(rows, aside, (), small, StopAfter(steps), tmp_path)[1].finished
-    resumed = fit(rows, aside, (), small, None, tmp_path)[1]
+        assert not fit(rows, aside, small, StopAfter(steps), tmp_path)[1].finished
+    resumed = fit(rows, aside, small, None, tmp_path)[1]
     assert resumed.finished and [e["validation_loss"] for e in resumed.history] == [e["validation_loss"] for e in undisturbed.history]
     assert all(torch.equal(resumed.weights[k], w) for k, w in undisturbed.weights.items())
     with pytest.raises(TenorError, match="--resume goes on with the settings and data it began with; changed: data"):
-        fit([*rows[:-1], rows[-1]._replace(tags=["O"] * len(rows[-1].tags))], aside, (), small, StopAfter(9), tmp_path)
+        fit([*rows[:-1], rows[-1]._replace(tags=["O"] * len(rows[-1].tags))], aside, small, StopAfter(9), tmp_path)
 
 
 def test_what_stands_beside_the_words_is_read(made):
@@ -90,7 +90,7 @@ def test_what_stands_beside_the_words_is_read(made):
     for _ in range(120):
         beside = rng.choices(["X", "Y"], k=5)
         rows.append(Sentence(["w"] * 5, [f"t{b}" for b in beside], (beside,)))
-    other, _ = fit(rows, rows[:10], ("kind",), preset(epochs=3))
+    other, _ = fit(rows, rows[:10], preset(epochs=3, beside="kind"))
     assert other.beside == ["kind"] and other.measure(rows)["accuracy"] == 1
     assert other.measure([r._replace(beside=()) for r in rows])["accuracy"] < 0.9
 
@@ -119,7 +119,7 @@ def test_tags_that_never_occurred_are_named_and_count_as_wrong(made):
     with pytest.raises(TenorError, match="at least one sentence"):
         made.measure([Sentence([])])
     with pytest.raises(TenorError, match="two different tags"):
-        fit([Sentence(["a"], ["X"])], [], (), preset())
+        fit([Sentence(["a"], ["X"])], [], preset())
 
 
 def test_it_is_rebuilt_as_it_was(made):

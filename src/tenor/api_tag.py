@@ -79,7 +79,7 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         settings = tag_preset(**self.get_params())
         check(settings.text, settings.model, settings.train, settings.split)
         train, aside = divided([s for s in _sentences(X, y) if s.words], settings.split.validation, self.seed)
-        self.tagging_, outcome = fit(train, aside, (), settings)
+        self.tagging_, outcome = fit(train, aside, settings)
         self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
         metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
         if aside:

@@ -57,12 +57,17 @@ class TagConfig:
     spelling: Literal["recurrent", "convolution", "none"] = "recurrent"  # how the characters of a word are read
     character_embedding: int = 32  # size of a character's vector
     character_hidden: int = 32  # units a direction, or filters, over the characters of a word
+    beside: str = ""  # columns that are read beside the words, with commas between
     beside_embedding: int = 32  # size of the vectors of what stands in columns beside the words
     once_dropout: float = 0.5  # chance that a word that occurred once is read as unknown while training
     beside_dropout: float = 0.0  # chance that a sentence is read without its columns beside the words while training
     embedding_dropout: float = 0.0  # on all that is read of a word, the same features of a whole sentence
     dropout: float = 0.0  # between layers (the same features of a whole sentence) and before the tags' scores
     recurrent_dropout: float = 0.0  # on the states, the same units of a whole sentence
+
+    @property
+    def columns(self) -> list[str]:
+        return [c.strip() for c in self.beside.split(",") if c.strip()]
 
 
 @dataclass(frozen=True)

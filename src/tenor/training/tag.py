@@ -56,13 +56,12 @@ def divided(sentences: Sequence[Sentence], wish: float | None, seed: int) -> tup
 
 
 def fit(
-    sentences: Sequence[Sentence], validation: Sequence[Sentence], beside: Sequence[str], preset: Preset, events: Events | None = None, work: Path | None = None
+    sentences: Sequence[Sentence], validation: Sequence[Sentence], preset: Preset, events: Events | None = None, work: Path | None = None
 ) -> tuple[Tagging, Outcome]:
     """Train a tagger; the caller's random state is left as it was.
 
     Args:
-        sentences: to learn from. validation: to choose the epoch by; may be none. Each has words.
-        beside: names of the columns that stand beside the words.
+        sentences: to learn from. validation: to choose the epoch by; may be none. Each has words, and values of the columns that the settings name.
         preset: all settings.
         events: is told how it goes. work: folder for checkpoints; one found there is gone on with.
 
@@ -77,7 +76,7 @@ def fit(
     tags = sorted({t for s in (*sentences, *validation) for t in s.tags})
     if len({t for s in sentences for t in s.tags}) < 2:
         raise TenorError(f"Learning to tag needs sentences with two different tags at least; there are {len(sentences):,} sentences with {len(tags)}. Choose the right column with --label.")
-    lexicon = Lexicon.of(sentences, tags, beside, preset.text.vocab)
+    lexicon = Lexicon.of(sentences, tags, model.columns, preset.text.vocab)
     examples = TagExamples(lexicon.encode(sentences), lexicon.encode(validation), config)
     with torch.random.fork_rng():
         seed_torch(config.seed)
