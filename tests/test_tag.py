@@ -83,7 +83,7 @@ def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, tmp_path):
         fit([*rows[:-1], rows[-1]._replace(tags=["O"] * len(rows[-1].tags))], aside, small, StopAfter(9), tmp_path)
 
 
-def test_what_stands_beside_the_words_is_read(made):
+def test_what_stands_beside_the_words_is_read():
     """The tag is the value beside the word; without it the word alone tells nothing."""
     rng = random.Random(0)
     rows = []

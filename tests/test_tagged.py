@@ -66,7 +66,7 @@ def test_empty_sentences_are_left_out_and_counted(tmp_path):
     assert len(found.rows) == 1 and found.notes == ["2 empty sentences left out."]
     with pytest.raises(TenorError, match="no sentence with words"):
         read(tmp_path, "b.jsonl", '{"words":[],"tags":[]}\n')
-    with pytest.raises(TenorError, match="no sentence with words|The file is empty"):
+    with pytest.raises(TenorError, match=r"no sentence with words|The file is empty"):
         read(tmp_path, "a.conll", "\n\n")
 
 

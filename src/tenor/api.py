@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
 from tenor.api_generate import Generator
+from tenor.api_tag import Tagger
 from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
@@ -183,6 +184,8 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     stored = store.read(model_folder(folder))
     if task_of(stored.config) == "generate":
         return Generator.of(stored, device, precision)
+    if task_of(stored.config) == "tag":
+        return Tagger.of(stored, device, precision)
     parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
     model = Classifier(**parameters)
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)

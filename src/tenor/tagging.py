@@ -36,6 +36,10 @@ class Tagging:
         self.network = Tagger(lexicon, model, choose_dtype(precision, where, ModelConfig(cell=model.cell, hidden=model.hidden))).to(where)
 
     @property
+    def path(self) -> str:
+        return self.network.path
+
+    @property
     def beside(self) -> list[str]:
         """The columns that it reads beside the words."""
         return list(self.lexicon.beside)

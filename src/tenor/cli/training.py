@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,16 +14,17 @@ from rich.markup import escape
 
 from tenor.cli.options import DeviceName, Json, LabelColumnName, Overwrite, PrecisionName, Resume, Seed, SkipBad, Stars, TextColumnName
 from tenor.errors import TenorError
-from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_generator, show_training
+from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show_training
 
 
 def train(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text), a folder, an archive, or a data set: imdb, sample.")],
-    task: Annotated[Literal["classify", "generate"], typer.Option(help="classify: texts to labels. generate: a text goes on.")] = "classify",
+    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text, with --task tag a word a line), a folder, an archive, or a data set: imdb, sample.")],
+    task: Annotated[Literal["classify", "generate", "tag"], typer.Option(help="classify: texts to labels. generate: a text goes on. tag: a tag a word.")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,
+    beside: Annotated[str | None, typer.Option(help="With --task tag: columns that are read beside the words, with commas between.")] = None,
     stars: Stars = "classes",
     preset: Annotated[Literal["base", "quick", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. article: the classic tutorial network.")] = "base",
     cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
@@ -54,7 +56,7 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Check the data, train, test once, compare with a linear baseline, write a model folder. With --task generate: learn to go on with texts."""
+    """Check the data, train, test once, compare with a linear baseline, write a model folder. With --task generate: learn to go on with texts. With --task tag: learn a tag a word."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.cells.kernels import check_environment
@@ -66,14 +68,20 @@ def train(
     changes = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
-        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing,
+        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "beside": beside,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
-    if task == "generate":
-        _only_classify(context)
-        _train_generator(source, out_folder, changes, text, skip_bad, resume, overwrite, command, as_json)
+    if task != "classify":
+        from tenor.jobs.kinds import TaskOrder, kind_of
+
+        kind = kind_of(task)
+        _check_heard(context, task, kind.options)
+        _train_task(TaskOrder(task, source, out_folder, kind.preset(**changes), text, label, skip_bad, resume, overwrite, command), kind.shown, as_json)
         return
+    if beside is not None:
+        raise TenorError("--task classify has no --beside. Leave it out.")
+    del changes["beside"]
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
@@ -88,32 +96,30 @@ def train(
     _check_finished(metrics, out_folder)
 
 
-# Options of train that only a classifier has, by their parameters.
-_CLASSIFY = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
-             "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-             "label_smoothing": "--label-smoothing"}  # fmt: skip
+# Options of train that not every task has, by their parameters.
+_SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
+         "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
+         "label_smoothing": "--label-smoothing", "beside": "--beside"}  # fmt: skip
 
 
-def _only_classify(context: typer.Context) -> None:
-    """Raises TenorError if an option is given that other tasks would leave unheard."""
-    given = [option for name, option in _CLASSIFY.items() if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+def _check_heard(context: typer.Context, task: str, options: Collection[str]) -> None:
+    """Raises TenorError if an option is given that the task would leave unheard."""
+    given = [option for name, option in _SOME.items() if name not in options and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     if given:
-        raise TenorError(f"{', '.join(given)} can be given for --task classify alone. Leave {'it' if len(given) == 1 else 'them'} out.")
+        raise TenorError(f"--task {task} has no {', '.join(given)}. Leave {'it' if len(given) == 1 else 'them'} out.")
 
 
-def _train_generator(source: str, out_folder: Path, changes: dict[str, Any], text: str | None, skip_bad: bool, resume: bool, overwrite: bool, command: str, as_json: bool) -> None:
-    from tenor.jobs.train_generator import GeneratorOrder, train_generator
-    from tenor.training.presets_generate import generate_preset
+def _train_task(order: Any, shown: Literal["accuracy", "loss"], as_json: bool) -> None:
+    from tenor.jobs.train_task import train_task
 
     say = Talk(as_json)
-    order = GeneratorOrder(source, out_folder, generate_preset(**changes), text, skip_bad, resume, overwrite, command)
-    with LiveBar("loss") as events, say.download() as progress:
-        metrics = train_generator(order, say, events, progress)
+    with LiveBar(shown) as events, say.download() as progress:
+        metrics = train_task(order, say, events, progress)
     if as_json:
         print(json.dumps(metrics))
     else:
-        show_generator(metrics, out_folder)
-    _check_finished(metrics, out_folder)
+        show_task(order.task, metrics, order.out)
+    _check_finished(metrics, order.out)
 
 
 def _check_finished(metrics: dict[str, Any], out_folder: Path) -> None:

@@ -59,7 +59,7 @@ def read_sentences(path: Path, words: str | None = None, tags: str | None = None
     split = col.find_column(names, None, col.SPLIT_NAMES, "split", "", name)
     result, empty = Sentences(name, [], columns), 0
     for record in records():
-        lists = [_words(record.values.get(c), f"{unit.capitalize()} {record.line} of {name}", c) for c in columns]
+        lists = [words_of(record.values.get(c), f"{unit.capitalize()} {record.line} of {name}", c) for c in columns]
         fault = next((_unequal(lists[0], other, c) for other, c in zip(lists[1:], columns[1:], strict=True) if len(other) != len(lists[0])), "")
         if fault and skip_bad:
             report.skipped(f"{unit} {record.line}: {fault}")
@@ -88,7 +88,7 @@ def _opened(path: Path, wanted: Sequence[str], skip_bad: bool, report: Report) -
     return table.name, "row" if table.format == "parquet" else "line", table.columns, lambda: table.records(None, report)
 
 
-def _words(value: Any, where: str, column: str) -> list[str]:
+def words_of(value: Any, where: str, column: str) -> list[str]:
     """A list as it is, each entry as a text; a text split at white space.
 
     Raises:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from tenor.config import Device, ReadingPrecision
 from tenor.data.datasets import Progress, resolve
-from tenor.data.tagged import Sentence, Sentences, read_sentences
+from tenor.data.tagged import Sentence, Sentences, read_sentences, words_of
 from tenor.errors import TenorError, plural
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.results.report import tagged_well, tagger_card
@@ -105,6 +105,15 @@ class Tags:
 
     def __init__(self, made: Tagging) -> None:
         self.made, self.words, self.empty, self.unread = made, 0, 0, 0
+
+    def asked(self, values: Mapping[str, Any], column: str) -> Sentence:
+        """Raises TenorError: what stands beside the words is there, and not for each of them."""
+        words = words_of(values.get(column), "A row", column)
+        beside = [words_of(values[name], "A row", name) for name in self.made.beside if name in values]
+        wrong = next((name for name, other in zip(self.made.beside, beside, strict=False) if len(other) != len(words)), None)
+        if wrong is not None:
+            raise TenorError(f"What stands beside the words is one for each; the row {' '.join(words)[:60]!r} has another number in column {wrong}. Mend it.")
+        return Sentence(words, [], tuple(beside) if len(beside) == len(self.made.beside) else ())
 
     def answers(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
         sentences = [t if isinstance(t, Sentence) else Sentence(t.split()) for t in texts]

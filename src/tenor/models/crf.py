@@ -38,7 +38,7 @@ class Crf(nn.Module):
 
     def best(self, scores: Tensor, sizes: Tensor) -> Tensor:
         """-> [N] the tags of the most probable way through each sentence (Viterbi 1967)."""
-        steps = scores.split(sizes.tolist())
+        steps = torch.split(scores, sizes.tolist())
         greatest, came = [self.first + steps[0]], []  # [n, K] the best way that ends in a tag; [n, K] the tag before it
         for step in steps[1:]:
             score, tag = (greatest[-1][: len(step), :, None] + self.after).max(1)
@@ -62,8 +62,9 @@ class _AllWays(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, first: Tensor, after: Tensor, last: Tensor, sizes: Tensor) -> Tensor:
         greatest, after, last = scores.amax(1, keepdim=True), after.exp(), last.exp()
         here = (scores - greatest).exp()  # [N, K]
-        ways, sums = [], []
-        for number, step in enumerate(here.split(sizes.tolist())):
+        ways: list[Tensor] = []
+        sums: list[Tensor] = []
+        for number, step in enumerate(torch.split(here, sizes.tolist())):
             way = step * (ways[-1][: len(step)] @ after if number else first.exp())
             sums.append(way.sum(1, keepdim=True))
             ways.append(way / sums[-1])
@@ -80,7 +81,7 @@ class _AllWays(torch.autograd.Function):
         ending = last / end[:, None]  # [B, K]
         back: list[Tensor] = []  # of each step [n, K], the last one first: what is still to come
         coming, turned = ending[:0], after.T
-        for step in reversed(here.split(sizes.tolist())):
+        for step in reversed(torch.split(here, sizes.tolist())):
             back.append(torch.cat((coming, ending[len(coming) : len(step)])))
             coming = (step * back[-1]) @ turned
         still = torch.cat(back[::-1])

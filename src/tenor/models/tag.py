@@ -115,7 +115,7 @@ class Spelling(nn.Module):
         places = Places(characters.batch_sizes)
         live = places.live.to(x.device)[:, :, None]
         padded = places.pad(x) * live  # [L, words, E]
-        found = self.filters(padded.permute(1, 2, 0))  # [words, H, L]
+        found: Tensor = self.filters(padded.permute(1, 2, 0))  # [words, H, L]
         return found.masked_fill(~live.permute(1, 2, 0), float("-inf")).amax(2)
 
 

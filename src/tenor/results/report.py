@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -110,7 +110,7 @@ def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
     return _markdown(title, f"tenor train SOURCE --from {title}", found)
 
 
-def foretold(found: dict[str, Any]) -> str:
+def foretold(found: Mapping[str, Any]) -> str:
     """One sentence: how well are texts foretold?"""
     return f"{found['nats_per_character']:.4f} nats a character ({found['bits_per_character']:.3f} bits), perplexity {found['perplexity']:.3f} and accuracy {found['accuracy']:.3f} a token, {found['tokens']:,} tokens"
 
@@ -126,14 +126,14 @@ def generator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], 
     return _markdown(title, f'tenor generate "a prompt" -m {title}', found)
 
 
-def tagged_well(found: dict[str, Any]) -> str:
+def tagged_well(found: Mapping[str, Any]) -> str:
     """One sentence: how well are words tagged?"""
     words = f"accuracy {found['accuracy']:.4f} ({plural(found['words'], 'word')}, {plural(found['sentences'], 'sentence')})"
     s = found.get("spans")
     return words if not s else f"F1 of spans {s['f1']:.4f} (precision {s['precision']:.4f}, recall {s['recall']:.4f}, {plural(s['spans'], 'span')}), {words}"
 
 
-def kinds_of_spans(found: dict[str, Any]) -> list[list[str]]:
+def kinds_of_spans(found: Mapping[str, Any]) -> list[list[str]]:
     """A table with its head line, the most frequent kinds first; empty where tags mark no spans."""
     kinds = sorted(found.get("spans", {}).get("kinds", {}).items(), key=lambda k: -k[1]["spans"])
     rows = [[name, f"{k['spans']:,}", f"{k['spans_said']:,}", f"{k['precision']:.4f}", f"{k['recall']:.4f}", f"{k['f1']:.4f}"] for name, k in kinds]
@@ -152,11 +152,8 @@ def tagger_card(title: str, config: dict[str, Any], metrics: dict[str, Any], his
     result += [*(test or aside or {}).get("notes", []), *([shrunk(metrics["shrunk"])] if metrics.get("shrunk") else [])]
     training = _training(metrics, history)
     found = [("Result", result or ["No rows were kept aside, so nothing says how well it tags others."], kinds_of_spans(test or aside or {})), ("Data", metrics["data"]["sentences"], []),
-             (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]  # fmt: skip
+             (training[0], training[1] + how, training[2]), _settings(config | {"text": {k: v for k, v in config.get("text", {}).items() if k == "vocab"}}), ("Limits", limits, [])]  # fmt: skip
     return _markdown(title, f'tenor predict "a sentence in words" -m {title}', found)
-
-
-CARDS = {"classify": card, "pretrain": pretrained_card, "generate": generator_card, "tag": tagger_card}
 
 
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:

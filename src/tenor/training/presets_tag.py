@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tenor.config import SplitConfig, TagConfig, TextConfig, TrainConfig
+from tenor.errors import TenorError
 from tenor.training.presets import Preset, changed
 
 TAG = Preset(
@@ -16,4 +17,8 @@ TAG = Preset(
 
 
 def tag_preset(**changes: Any) -> Preset:
+    """Raises TenorError: an option of texts, which sentences have no use for; as `changed`."""
+    for name, option in (("tokens", "--tokens"), ("max_tokens", "--max-tokens")):
+        if changes.get(name) is not None:
+            raise TenorError(f"--task tag has no {option}: each word of a sentence gets its tag. Leave it out.")
     return changed(TAG, changes)
