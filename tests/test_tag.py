@@ -1,15 +1,23 @@
 """Models that tag: what they learn, that stopping costs nothing, and what they refuse."""
 
+import json
 import random
 
 import numpy as np
 import pytest
 import torch
 
+from tenor import Tagger as Estimator
+from tenor import load, store
 from tenor.config import TagConfig
 from tenor.data.lexicon import Lexicon, batch_of
+from tenor.data.sources import read_rows
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError
+from tenor.jobs.info import info
+from tenor.jobs.kinds import TaskOrder, made_of
+from tenor.jobs.predict import predict_file
+from tenor.jobs.tag import KIND
 from tenor.models.tag import Tagger
 from tenor.tagging import Tagging
 from tenor.training.events import Events
@@ -131,3 +139,74 @@ def test_it_is_rebuilt_as_it_was(made):
         broken = type(stored)(stored.config | config, tokenizer or stored.tokenizer, stored.weights, {}, [])
         with pytest.raises(TenorError, match=said):
             Tagging.rebuilt(broken)
+
+
+def column_file(path, rows):
+    path.write_text("\n".join("".join(f"{w} {t}\n" for w, t in zip(s.words, s.tags, strict=True)) for s in rows), encoding="utf-8")
+
+
+def test_commands(tmp_path, tenor, made):
+    """Each command is a process of its own and takes seconds: two here, the others by their jobs."""
+    column_file(tmp_path / "a.conll", sentences(80, 7))
+    done = tenor("train", "a.conll", "--task", "tag", "--hidden", 8, "--embedding", 8, "--epochs", 1, "--batch-size", 8, "--out", "t")
+    assert done.code == 0 and "F1 of spans" in done.out and "Words: column 1; tags: column 2" in done.out and "validation" in done.err, done.err
+    card = (tmp_path / "t" / "README.md").read_text()
+    assert "| PER |" in card and "tenor predict" in card and "max_tokens" not in card
+    store.write(tmp_path / "u", made.stored({}, {}, []), {})
+    assert tenor("predict", "-i", "-", "-m", "u", stdin="Abeeson van Caaason ran\n").out == "B-PER I-PER I-PER O\tAbeeson van Caaason ran\n"
+    assert "a chain over 5 tags" in info(str(tmp_path / "t"))[1][1]
+    found = KIND.evaluate(str(tmp_path / "a.conll"), made, None, None, None, False, None)
+    assert found["sentences"] == 80 and found["spans"]["f1"] > 0.97 and found["notes"] == []
+    with pytest.raises(TenorError, match=r"No sentence of a\.conll is of part test; it has no parts"):
+        KIND.evaluate(str(tmp_path / "a.conll"), made, "test", None, None, False, None)
+    with pytest.raises(TenorError, match=r"This model tags words\. Use tenor predict"):
+        made_of(store.read(tmp_path / "t"), "generate")
+    with pytest.raises(TenorError, match="Use --task tag, or a model that tags"):
+        read_rows(tmp_path / "a.conll")
+    with pytest.raises(TenorError, match="--task tag has no --max-tokens"):
+        KIND.preset(max_tokens=9)
+
+
+def test_rows_of_part_test_are_kept_apart(tmp_path):
+    rows = [{"words": ["a", "b"], "tags": ["X", "Y"], "split": "train"}] * 30 + [{"words": ["a", "c"], "tags": ["X", "NEW"], "split": "test"}, {"words": ["a", "c"], "tags": ["X", "Y"], "split": "train"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    parts = KIND.read(TaskOrder("tag", str(tmp_path / "a.jsonl"), tmp_path / "t", preset()), None)
+    assert (len(parts.train), len(parts.validation), [s.words for s in parts.test]) == (27, 3, [["a", "c"]])
+    assert "1 sentence left out that stands in part test too." in parts.notes and any("not among them, though in the others: NEW" in n for n in parts.notes)
+
+
+def test_tables_keep_their_columns(tmp_path, made):
+    def predicted(source: str, out: str, model: Tagging = made):
+        answerer = KIND.answerer(model)
+        predict_file(answerer, tmp_path / source, tmp_path / out, None, False, True)
+        return (tmp_path / out).read_text(), answerer.summary()
+
+    (tmp_path / "a.jsonl").write_text('{"n":1,"words":["Abeeson","ran"]}\n{"n":2,"words":[]}\n')
+    (tmp_path / "a.csv").write_text("n,text\n1,Abeeson ran\n")
+    column_file(tmp_path / "a.conll", sentences(9, 7))
+    text, summary = predicted("a.jsonl", "b.jsonl")
+    assert [json.loads(line) for line in text.splitlines()] == [{"n": 1, "words": ["Abeeson", "ran"], "tags": ["B-PER", "O"]}, {"n": 2, "words": [], "tags": []}]
+    assert summary == ["2 words tagged.", "1 sentence without words, answered with no tags."]
+    assert predicted("a.csv", "b.conll")[0] == "Abeeson\tB-PER\nran\tO\n\n"
+    lines = predicted("a.conll", "c.conll")[0].split("\n\n")
+    assert [line.split("\t")[0] for line in lines[3].split("\n")] == sentences(9, 7)[3].words and lines[3].count("\t") == 2 * len(sentences(9, 7)[3].words)
+
+
+def test_python_fits_saves_and_loads(tmp_path):
+    rows = sentences(80, 8)
+    X, y = [s.words for s in rows], [s.tags for s in rows]
+    model = Estimator(**(SMALL | {"epochs": 2})).fit([*X, []], [*y, []])
+    model.save(tmp_path / "t")
+    again = load(tmp_path / "t", precision="float32")
+    assert isinstance(again, Estimator) and again.predict(X) == model.predict(X) and again.classes_ == model.classes_ == ["B-GO", "B-PER", "B-STAY", "I-PER", "O"]
+    assert again.score(X, y) == model.score(X, y) == model.measure(X, y)["spans"]["f1"] and len(model.history_) == 2
+    for x, t, said in [
+        (["a b"], [["X"]], r"X is a list of lists of words; at place 0 it has 'a b'"),
+        ("a b", [["X"]], "got one text"),
+        ([["a", "b"]], [["X"]], r"sentence 0 of X has 2 words and of y 1 tag\."),
+        ([["a"]], [["X"], ["Y"]], "they have 1 and 2"),
+        ([["a", None]], [["X", "Y"]], "not empty; X has None in sentence 0"),
+        ([["a"]], [[3]], "Tags are texts"),
+    ]:
+        with pytest.raises(TenorError, match=said):
+            Estimator(**SMALL).fit(x, t)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tenor.data.files import Entry, Lines, reading
-from tenor.data.tables import Record, Report
+from tenor.data.tables import Record, Report, Table
 from tenor.errors import TenorError
 
 WORD_NAMES = ("words", "tokens", "word", "token", "form", "text", "sentence")
 CONLLU = ["id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc"]
-_ALWAYS = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes", ".txt", "")
+SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes")  # what has one of these is always one
 _LOOK = 1000  # lines of a .tsv that tell if it is one
 
 
 def is_column_file(entry: Entry) -> bool:
-    """By its name; a .tsv is one if an empty line stands between others (a table has none)."""
+    """By its name, where it is known that words are tagged; a .tsv is one if an empty line stands between others (a table has none)."""
     kind = entry.path.suffix.lower()
     if kind != ".tsv":
-        return kind in _ALWAYS
+        return kind in (*SUFFIXES, ".txt", "")
     with reading(entry) as file:
         lines = Lines(file, entry.name)
         filled = [bool(line.strip()) for line, _ in zip(lines, range(_LOOK), strict=False)]
@@ -91,3 +91,9 @@ class ColumnFile:
 
     def _left_out(self, line: str) -> bool:
         return line.startswith("-DOCSTART-") or (self.conllu and line.startswith("#"))
+
+
+def column_table(entry: Entry, skip_bad: bool, wanted: Sequence[str]) -> Table:
+    """A column file as a table with a sentence a row, whose cells are lists. Raises TenorError: it holds nothing."""
+    found = ColumnFile(entry, wanted)
+    return Table(entry.name, "columns", found.columns, found.header or found.conllu, None, lambda _, report: found.records(report if skip_bad else None))

@@ -10,8 +10,8 @@ from tenor.training.presets import Preset, changed
 
 TAG = Preset(
     TextConfig(tokens="word", vocab=30_000),
-    TagConfig(cell="lstm", layers=1, hidden=128, embedding=100, embedding_dropout=0.3, dropout=0.5),
-    TrainConfig(epochs=12, batch_size=16, learning_rate=4e-3, schedule="one_cycle", clip=1.0),
+    TagConfig(cell="lstm", layers=1, hidden=200, embedding=100, embedding_dropout=0.5, dropout=0.5),
+    TrainConfig(epochs=10, batch_size=32, learning_rate=6e-3, schedule="one_cycle", clip=1.0),
     SplitConfig(how="official"),
 )
 
