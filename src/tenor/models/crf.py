@@ -56,7 +56,7 @@ class Crf(nn.Module):
 
 class _AllWays(torch.autograd.Function):
     """The forward and the backward algorithm (Rabiner 1989), each step scaled to a sum of 1 whose logarithm is kept: a product of matrices a
-    step, where logarithms of sums under autograd took 3 times as long. The gradient is what the tags' and the pairs' probabilities are."""
+    step; logarithms of sums under autograd took twice as long. The gradient is what the tags' and the pairs' probabilities are."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, first: Tensor, after: Tensor, last: Tensor, sizes: Tensor) -> Tensor:
