@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenor.api import Classifier, load
     from tenor.api_generate import Generator
+    from tenor.api_tag import Tagger
     from tenor.api_transcribe import Transcriber
     from tenor.errors import TenorError
 
-__all__ = ["Classifier", "Generator", "TenorError", "Transcriber", "load"]
-_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "load": "tenor.api", "TenorError": "tenor.errors", "Transcriber": "tenor.api_transcribe"}
+__all__ = ["Classifier", "Generator", "Tagger", "TenorError", "Transcriber", "load"]
+_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "Tagger": "tenor.api_tag", "load": "tenor.api", "TenorError": "tenor.errors", "Transcriber": "tenor.api_transcribe"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
 from tenor.api_generate import Generator
+from tenor.api_tag import Tagger
 from tenor.api_transcribe import Transcriber
 from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
@@ -186,6 +187,8 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
         return Generator.of(stored, device, precision)
     if task_of(stored.config) == "transcribe":
         return Transcriber.of(stored, device, precision)
+    if task_of(stored.config) == "tag":
+        return Tagger.of(stored, device, precision)
     parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
     model = Classifier(**parameters)
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)

@@ -11,12 +11,14 @@ DOES = {
     "classify": "labels texts",
     "generate": "generates text",
     "transcribe": "writes down what is said",
+    "tag": "tags words",
     "pretrain": "knows a language and no labels yet",
 }
 COMMANDS = {
     "classify": 'tenor predict "a text" -m {}',
     "generate": 'tenor generate "a prompt" -m {}',
     "transcribe": "tenor transcribe FILE.wav -m {}",
+    "tag": 'tenor predict "words to tag" -m {}',
     "pretrain": "tenor train SOURCE --from {}",
 }
 

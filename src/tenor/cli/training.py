@@ -19,11 +19,12 @@ from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show
 
 def train(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text; with --task transcribe columns file and text), a folder, an archive, or a data set: imdb, sample.")],
-    task: Annotated[Literal["classify", "generate", "transcribe"], typer.Option(help="classify: texts to labels. generate: a text goes on. transcribe: WAV files to what is said.")] = "classify",
+    source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text, with --task tag a word a line, with --task transcribe columns file and text), a folder, an archive, or a data set: imdb, sample.")],
+    task: Annotated[Literal["classify", "generate", "tag", "transcribe"], typer.Option(help="classify: texts to labels. generate: a text goes on. tag: a tag a word. transcribe: WAV files to what is said.")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,
+    beside: Annotated[str | None, typer.Option(help="With --task tag: columns that are read beside the words, with commas between.")] = None,
     stars: Stars = "classes",
     preset: Annotated[Literal["base", "quick", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. article: the classic tutorial network.")] = "base",
     cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
@@ -56,7 +57,7 @@ def train(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Check the data, train, test once, compare with a linear baseline, write a model folder. With --task generate: learn to go on with texts; transcribe: to write down what is said."""
+    """Check the data, train, test once, compare with a linear baseline, write a model folder. Other tasks: see --task."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.cells.kernels import check_environment
@@ -68,7 +69,7 @@ def train(
     changes = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
-        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "adversarial": adversarial,
+        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "adversarial": adversarial, "beside": beside,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
@@ -79,6 +80,9 @@ def train(
         _check_heard(context, task, kind.options)
         _train_task(TaskOrder(task, source, out_folder, kind.preset(**changes), text, label, skip_bad, resume, overwrite, command), kind.shown, as_json)
         return
+    if beside is not None:
+        raise TenorError("--task classify has no --beside. Leave it out.")
+    del changes["beside"]
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
@@ -96,7 +100,7 @@ def train(
 # Options of train that not every task has, by their parameters.
 _SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
          "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-         "label_smoothing": "--label-smoothing", "adversarial": "--adversarial"}  # fmt: skip
+         "label_smoothing": "--label-smoothing", "adversarial": "--adversarial", "beside": "--beside"}  # fmt: skip
 
 
 def _check_heard(context: typer.Context, task: str, options: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from tenor.errors import TenorError, nearest
 
 TEXT_NAMES = ("text", "review", "reviews", "review_text", "reviewtext", "review_body", "reviewbody", "comment", "comments", "content", "body",
-              "sentence", "tweet", "message", "document", "description", "feedback", "texts")  # fmt: skip
+              "sentence", "tweet", "message", "document", "description", "feedback", "texts", "words", "tokens")  # fmt: skip
 LABEL_NAMES = ("label", "labels", "sentiment", "class", "category", "target", "polarity", "rating", "stars", "score", "y")
 SPLIT_NAMES = ("split", "set", "partition", "subset")
 

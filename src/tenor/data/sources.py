@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from tenor.data import columns as col
 from tenor.data import files
+from tenor.data.column_files import SUFFIXES, WORD_NAMES, column_table
 from tenor.data.tables import FORMATS, Report, Table, open_table
 from tenor.data.text import clean
 from tenor.errors import TenorError, plural
@@ -82,6 +83,8 @@ def table_of(path: Path, skip_bad: bool = False, wanted: tuple[str, ...] = ()) -
     files.check_exists(path)
     if path.is_file() and not files.is_archive(path):
         entry = files.plain_entry(path)
+        if entry.path.suffix.lower() in SUFFIXES:
+            return column_table(entry, skip_bad, wanted)
     else:
         entries = files.folder_entries(path) if path.is_dir() else files.archive_entries(path)
         names = [e.name for e in entries if e.path.suffix.lower() in FORMATS and not e.path.name.lower().startswith("readme")]
@@ -110,7 +113,10 @@ def _member(path: Path, name: str) -> files.Entry:
 
 def text_column(table: Table, given: str | None, sample: list[dict[str, Any]]) -> str:
     """The column of texts: given, usual, the only one, or (without a header) the longest."""
-    found = col.find_column(table.columns, given, col.TEXT_NAMES, "text", "--text", table.name)
+    words = table.format == "columns"  # a sentence a row, its words a list
+    found = col.find_column(table.columns, given, WORD_NAMES if words else col.TEXT_NAMES, "text", "--text", table.name)
+    if found is None and words and not table.header:
+        return table.columns[0]
     if found is None and len(table.columns) == 1:
         found = table.columns[0]
     if found is None and not table.header:
@@ -122,6 +128,8 @@ def text_column(table: Table, given: str | None, sample: list[dict[str, Any]]) -
 
 def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool, labelled: bool = True, others: bool = False) -> Rows:
     table = table_of(path, skip_bad, tuple(c for c in (text, label) if c))
+    if table.format == "columns":
+        raise TenorError(f"{table.name} holds a word a line with its tags, and no texts. Use --task tag, or a model that tags.")
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = [r.values for r in islice(start, 200)]
     text_name = text_column(table, text, sample)
@@ -137,7 +145,7 @@ def _read_table(path: Path, text: str | None, label: str | None, skip_bad: bool,
             continue
         value = record.values.get(text_name)
         part = str(record.values.get(split_name) or "").strip().casefold() if split_name else ""
-        row = Row(clean("" if value is None else str(value)), meaning or "", _PARTS.get(part, part) or None, record.line)
+        row = Row(clean("" if value is None else str(value)), meaning or "", PARTS.get(part, part) or None, record.line)
         (result.others if meaning is None else result.rows).append(row)
     if not result.rows and not result.unlabelled:
         raise TenorError(f"{table.name} has a first line and nothing below it. It needs at least a text and a label a row.")
@@ -158,7 +166,7 @@ def _label_column(table: Table, given: str | None, text_name: str, sample: list[
     return found
 
 
-_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 
 # Folders named by label ----------------------------------------------------------------------------------------------
 

@@ -21,8 +21,11 @@ class Answerer(Protocol):
 
     columns: Mapping[str, pa.DataType]
 
-    def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """An answer a text, its values by name."""
+    def asked(self, values: Mapping[str, Any], column: str) -> Any:
+        """What a row of a table asks, as `answers` takes it."""
+
+    def answers(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+        """An answer a text (or what `asked` gave), its values by name."""
 
     def line(self, text: str, answer: Mapping[str, Any]) -> str:
         """An answer for people (rich's markup)."""
@@ -48,6 +51,14 @@ class ReadsFiles(Protocol):
         """The column of names; they are told from the folder of `source`. Raises TenorError if there is none."""
 
 
+
+
+def text_of(values: Mapping[str, Any], column: str) -> str:
+    """A row's text."""
+    value = values.get(column)
+    return "" if value is None else str(value)
+
+
 class Labels:
     """Of a classifier: label, probability (of that label), probabilities, tokens, and tokens_cut (those that were beyond its reach)."""
 
@@ -57,6 +68,9 @@ class Labels:
         self.pipeline = pipeline
         self.labels = {str(label): 0 for label in pipeline.labels}
         self.numbers = {"empty": 0, "tokens_cut": 0, "texts_cut": 0}
+
+    def asked(self, values: Mapping[str, Any], column: str) -> str:
+        return text_of(values, column)
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         pipeline = self.pipeline

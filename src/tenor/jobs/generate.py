@@ -17,6 +17,7 @@ from tenor.data.datasets import Progress, resolve
 from tenor.data.plain import read_plain_or_texts, validation_of_texts
 from tenor.errors import TenorError, plural
 from tenor.generation import Generation
+from tenor.jobs.answers import text_of
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.models.generate import Sampling
 from tenor.results.report import foretold, generator_card
@@ -99,6 +100,9 @@ class Continuations:
 
     def __init__(self, made: Generation) -> None:
         self.made, self.characters = made, 0
+
+    def asked(self, values: Mapping[str, Any], column: str) -> str:
+        return text_of(values, column)
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         answers = [{"generated": "".join(self.made.stream(text, 200, self.sampling))} for text in texts]

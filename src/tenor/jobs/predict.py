@@ -20,11 +20,11 @@ from tenor.data.files import check_exists, decode
 from tenor.data.sources import table_of, text_column
 from tenor.data.tables import Record, Report, Table
 from tenor.errors import TenorError
-from tenor.jobs.answers import Answerer, ReadsFiles
+from tenor.jobs.answers import Answerer, ReadsFiles, text_of
 
 # A block ends at so many rows or characters: memory stays flat, and batches are still full.
 BLOCK_ROWS, BLOCK_CHARACTERS = 512, 4_000_000
-_OUTPUTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_OUTPUTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".conll": "columns"}
 
 
 def predict_pipe(answerer: Answerer, descriptor: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -55,6 +55,8 @@ def predict_file(
     kind = _OUTPUTS.get(out.suffix.lower())
     if kind is None:
         raise TenorError(f"The output's name says its format: {', '.join(_OUTPUTS)}; got {out.name!r}.")
+    if kind == "columns" and not all(pa.types.is_list(t) for t in answerer.columns.values()):
+        raise TenorError("A .conll has a word a line, for models that tag; this one does not. Write .csv, .tsv, .jsonl or .parquet.")
     if out.exists() and source.exists() and out.samefile(source):
         raise TenorError(f"Input and output must be two files; both are {source}. Choose another -o.")
     if out.is_dir():
@@ -72,9 +74,9 @@ def predict_file(
         out.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))  # nobody else's name
         beside = room / out.name
-        with closing(_writer(kind, beside, table, added, sample)) as writer:
+        with closing(_writer(kind, beside, table, added, sample, column)) as writer:
             for block in _blocks(table.records(None, report), column):
-                answers = answerer.answers([_text(r, column) for r in block])
+                answers = answerer.answers([answerer.asked(r.values, column) for r in block])
                 for record, answer in zip(block, answers, strict=True):
                     _check_columns(record, table, added, kind)
                     record.values.update(zip(added, _values(answerer, answer), strict=True))
@@ -97,11 +99,6 @@ def _values(answerer: Answerer, answer: Mapping[str, Any]) -> list[Any]:
     return [str(answer[name]) if kind == pa.string() else answer[name] for name, kind in answerer.columns.items()]
 
 
-def _text(record: Record, column: str) -> str:
-    value = record.values.get(column)
-    return "" if value is None else str(value)
-
-
 def _free(name: str, columns: Sequence[str]) -> str:
     return name if name not in columns else _free(f"predicted_{name}", columns)
 
@@ -119,7 +116,7 @@ def _blocks(records: Iterator[Record], column: str) -> Iterator[list[Record]]:
     size = 0
     for record in records:
         block.append(record)
-        size += len(_text(record, column))
+        size += len(text_of(record.values, column))
         if len(block) >= BLOCK_ROWS or size >= BLOCK_CHARACTERS:
             yield block
             block, size = [], 0
@@ -127,10 +124,13 @@ def _blocks(records: Iterator[Record], column: str) -> Iterator[list[Record]]:
         yield block
 
 
-def _writer(kind: str, path: Path, table: Table, added: dict[str, pa.DataType], sample: list[Record]) -> _Csv | _Jsonl | _Parquet:
+def _writer(kind: str, path: Path, table: Table, added: dict[str, pa.DataType], sample: list[Record], column: str) -> _Csv | _Jsonl | _Parquet | _Columns:
     columns = [*table.columns, *added]
     if kind == "parquet":
         return _Parquet(path, table, added, sample)
+    if kind == "columns":
+        lists = [c for c in table.columns if c != column and all(isinstance(r.values.get(c), list) for r in sample)]
+        return _Columns(path, column, [*lists, *added])
     return _Jsonl(path) if kind == "jsonl" else _Csv(path, columns, "\t" if kind == "tsv" else ",", table.header)
 
 
@@ -157,6 +157,23 @@ class _Jsonl:
     def write(self, block: list[Record]) -> None:
         for record in block:
             self.file.write(json.dumps(record.values, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Columns:
+    """A word a line: what was read, other columns that are lists, and what is added, between tabs; an empty line between sentences."""
+
+    def __init__(self, path: Path, column: str, others: list[str]) -> None:
+        self.file: IO[str] = open(path, "w", encoding="utf-8")
+        self.column, self.others = column, others
+
+    def write(self, block: list[Record]) -> None:
+        for record in block:
+            words = record.values.get(self.column) or []
+            lists = [words.split() if isinstance(words, str) else words, *(record.values[c] for c in self.others)]
+            self.file.write("".join("\t".join(map(str, cells)) + "\n" for cells in zip(*lists, strict=True)) + "\n")
 
     def close(self) -> None:
         self.file.close()

@@ -87,7 +87,7 @@ def _training(metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> tup
 
 def _settings(config: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
     made = [f"Made with: {config['command']}"] if config.get("command") else []
-    return "Settings", made, [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config[part].items())]
+    return "Settings", made, [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config.get(part, {}).items())]
 
 
 def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
@@ -146,6 +146,38 @@ def transcriber_card(title: str, config: dict[str, Any], metrics: dict[str, Any]
     training = _training(metrics, history)
     found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
     return _markdown(title, f"tenor transcribe FILE.wav -m {title}", found)
+
+
+
+
+def tagged_well(found: Mapping[str, Any]) -> str:
+    """One sentence: how well are words tagged?"""
+    words = f"accuracy {found['accuracy']:.4f} ({plural(found['words'], 'word')}, {plural(found['sentences'], 'sentence')})"
+    s = found.get("spans")
+    return words if not s else f"F1 of spans {s['f1']:.4f} (precision {s['precision']:.4f}, recall {s['recall']:.4f}, {plural(s['spans'], 'span')}), {words}"
+
+
+def kinds_of_spans(found: Mapping[str, Any]) -> list[list[str]]:
+    """A table with its head line, the most frequent kinds first; empty where tags mark no spans."""
+    kinds = sorted(found.get("spans", {}).get("kinds", {}).items(), key=lambda k: -k[1]["spans"])
+    rows = [[name, f"{k['spans']:,}", f"{k['spans_said']:,}", f"{k['precision']:.4f}", f"{k['recall']:.4f}", f"{k['f1']:.4f}"] for name, k in kinds]
+    return [["kind", "spans", "said", "precision", "recall", "F1"], *rows] if rows else []
+
+
+def tagger_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a model that tags."""
+    how = ["`loss` is nats a word; `accuracy` is of words, in training of what each word says by itself, without the chain over the sentence."]
+    limits = ["It knows the kind of texts it was trained on; on others the numbers above do not hold.", "The texts it was trained on may carry a licence of their own that bears on the model."]
+    if config.get("beside"):
+        limits.insert(0, f"Beside the words it reads the column {', '.join(config['beside'])}; where that is not given it is less sure, and the numbers above do not hold.")
+    test, aside = metrics.get("test"), metrics.get("validation")
+    result = [f"On the test rows: {tagged_well(test)}."] if test else []
+    result += [f"On the validation rows, which chose the epoch: {tagged_well(aside)}."] if aside else []
+    result += [*(test or aside or {}).get("notes", []), *([shrunk(metrics["shrunk"])] if metrics.get("shrunk") else [])]
+    training = _training(metrics, history)
+    found = [("Result", result or ["No rows were kept aside, so nothing says how well it tags others."], kinds_of_spans(test or aside or {})), ("Data", metrics["data"]["sentences"], []),
+             (training[0], training[1] + how, training[2]), _settings(config | {"text": {k: v for k, v in config.get("text", {}).items() if k == "vocab"}}), ("Limits", limits, [])]  # fmt: skip
+    return _markdown(title, f'tenor predict "a sentence in words" -m {title}', found)
 
 
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:

@@ -1,0 +1,212 @@
+"""Models that tag: what they learn, that stopping costs nothing, and what they refuse."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from tenor import Tagger as Estimator
+from tenor import load, store
+from tenor.config import TagConfig
+from tenor.data.lexicon import Lexicon, batch_of
+from tenor.data.sources import read_rows
+from tenor.data.tagged import Sentence
+from tenor.errors import TenorError
+from tenor.jobs.info import info
+from tenor.jobs.kinds import TaskOrder, made_of
+from tenor.jobs.predict import predict_file
+from tenor.jobs.tag import KIND
+from tenor.models.tag import Tagger
+from tenor.tagging import Tagging
+from tenor.training.events import Events
+from tenor.training.presets_tag import tag_preset
+from tenor.training.tag import fit
+
+SMALL = {"hidden": 16, "embedding": 12, "epochs": 5, "batch_size": 8, "learning_rate": 0.03, "precision": "float32", "cell": "gru"}
+
+
+def preset(**changes):
+    return tag_preset(**(SMALL | changes))
+
+
+def sentences(count: int, seed: int) -> list[Sentence]:
+    """A name is a capital word that ends in -son; a span goes on over `van`. What `left` is tells the word two places later."""
+    rng = random.Random(seed)
+    found = []
+    for _ in range(count):
+        words, tags = [], []
+        for _ in range(rng.randint(1, 4)):
+            name = [rng.choice("ABCDEFG") + "".join(rng.choices("aeiklmn", k=3)) + "son" for _ in range(rng.randint(1, 2))]
+            name = [name[0], "van", *name[1:]] if len(name) > 1 else name
+            words += [*name, rng.choice(["sat", "ran", "saw"])]
+            tags += ["B-PER", *["I-PER"] * (len(name) - 1), "O"]
+        last = rng.choice(["up", "down"])
+        words += ["left", "it", last]
+        tags += ["B-GO" if last == "up" else "B-STAY", "O", "O"]
+        found.append(Sentence(words, tags))
+    return found
+
+
+@pytest.fixture(scope="module")
+def made() -> Tagging:
+    return fit(sentences(200, 0), sentences(40, 1), preset())[0]
+
+
+def test_it_learns_spelling_context_on_both_sides_and_spans(made):
+    others = sentences(60, 2)
+    found = made.measure(others)
+    assert found["spans"]["f1"] > 0.97 and found["accuracy"] > 0.97 and set(found["spans"]["kinds"]) == {"PER", "GO", "STAY"}
+    assert made.tags([Sentence(["Zzzzson", "ran", "left", "it", "up"]), Sentence([]), Sentence(["left", "it", "down"])]) == [["B-PER", "O", "B-GO", "O", "O"], [], ["B-STAY", "O", "O"]]
+
+
+def test_a_sentence_is_tagged_the_same_alone_and_among_others(made):
+    others = sentences(30, 3)
+    assert made.tags(others) == [made.tags([s])[0] for s in others]
+
+
+@pytest.mark.parametrize(("cell", "spelling"), [("lstm", "convolution"), ("rnn", "recurrent")])
+def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, tmp_path):
+    class StopAfter(Events):
+        def __init__(self, steps):
+            self.left = steps
+
+        def step(self, _):
+            self.left -= 1
+
+        def stop(self):
+            return self.left <= 0
+
+    small = preset(cell=cell, spelling=spelling, epochs=3, dropout=0.3, embedding_dropout=0.2)
+    rows, aside = sentences(40, 4), sentences(10, 5)  # 5 batches an epoch
+    undisturbed = fit(rows, aside, small)[1]
+    for steps in (1, 5, 8):
+        torch.rand(3)
+        assert not fit(rows, aside, small, StopAfter(steps), tmp_path)[1].finished
+    resumed = fit(rows, aside, small, None, tmp_path)[1]
+    assert resumed.finished and [e["validation_loss"] for e in resumed.history] == [e["validation_loss"] for e in undisturbed.history]
+    assert all(torch.equal(resumed.weights[k], w) for k, w in undisturbed.weights.items())
+    with pytest.raises(TenorError, match="--resume goes on with the settings and data it began with; changed: data"):
+        fit([*rows[:-1], rows[-1]._replace(tags=["O"] * len(rows[-1].tags))], aside, small, StopAfter(9), tmp_path)
+
+
+def test_what_stands_beside_the_words_is_read():
+    """The tag is the value beside the word; without it the word alone tells nothing."""
+    rng = random.Random(0)
+    rows = []
+    for _ in range(120):
+        beside = rng.choices(["X", "Y"], k=5)
+        rows.append(Sentence(["w"] * 5, [f"t{b}" for b in beside], (beside,)))
+    other, _ = fit(rows, rows[:10], preset(epochs=3, beside="kind"))
+    assert other.beside == ["kind"] and other.measure(rows)["accuracy"] == 1
+    assert other.measure([r._replace(beside=()) for r in rows])["accuracy"] < 0.9
+
+
+def test_words_seen_once_teach_what_an_unknown_one_is():
+    rows = [Sentence(["der", f"{i}"], ["D", "N"]) for i in range(30)]
+    lexicon = Lexicon.of(rows, ["D", "N"], (), 100)
+    assert lexicon.words == ["<pad>", "<unk>", "der", "00", "0"] and lexicon.once == len(lexicon.words)  # digits are 0
+    words = Lexicon.of([Sentence(["a", "a", "b"], ["D", "D", "N"])], ["D", "N"], (), 100)
+    assert words.words[words.once :] == ["b"]
+    torch.manual_seed(0)
+    network = Tagger(words, TagConfig(spelling="none", once_dropout=0.9, hidden=4, embedding=4))
+    network.embedding.weight.data[1] = 7.0
+    batch = batch_of(words.encode([Sentence(["a", "b"] * 50, ["D", "N"] * 50)]), np.array([0]))
+    seen = []
+    network.recurrent.register_forward_pre_hook(lambda _, given: seen.append(given[0].data))
+    network(batch)
+    network.eval()(batch)
+    unknown = [(x == 7).all(1) for x in seen]
+    assert not unknown[0][::2].any() and 35 < int(unknown[0][1::2].sum()) < 50 and not unknown[1].any()
+
+
+def test_tags_that_never_occurred_are_named_and_count_as_wrong(made):
+    found = made.measure([Sentence(["left", "it", "up"], ["B-GO", "B-NEW", "B-NEW"])])
+    assert found["right"] == 1 and found["notes"] == ["Tags that never occurred in training, so that these words are counted as wrong: B-NEW (2 words)."]
+    with pytest.raises(TenorError, match="at least one sentence"):
+        made.measure([Sentence([])])
+    with pytest.raises(TenorError, match="two different tags"):
+        fit([Sentence(["a"], ["X"])], [], preset())
+
+
+def test_it_is_rebuilt_as_it_was(made):
+    again = Tagging.rebuilt(made.stored({}, {}, []), precision="float32")
+    others = sentences(20, 6)
+    assert again.tags(others) == made.tags(others) and again.lexicon == made.lexicon
+    stored = made.stored({}, {}, [])
+    for config, tokenizer, said in [({"task": "classify"}, None, "This model labels texts"), ({"task": "tag", "model": {"hidden": 17}}, None, "do not fit"), ({}, "[]", "no lexicon"), ({}, '{"words":1}', "no lexicon")]:
+        broken = type(stored)(stored.config | config, tokenizer or stored.tokenizer, stored.weights, {}, [])
+        with pytest.raises(TenorError, match=said):
+            Tagging.rebuilt(broken)
+
+
+def column_file(path, rows):
+    path.write_text("\n".join("".join(f"{w} {t}\n" for w, t in zip(s.words, s.tags, strict=True)) for s in rows), encoding="utf-8")
+
+
+def test_commands(tmp_path, tenor, made):
+    """Each command is a process of its own and takes seconds: two here, the others by their jobs."""
+    column_file(tmp_path / "a.conll", sentences(80, 7))
+    done = tenor("train", "a.conll", "--task", "tag", "--hidden", 8, "--embedding", 8, "--epochs", 1, "--batch-size", 8, "--out", "t")
+    assert done.code == 0 and "F1 of spans" in done.out and "Words: column 1; tags: column 2" in done.out and "validation" in done.err, done.err
+    card = (tmp_path / "t" / "README.md").read_text()
+    assert "| PER |" in card and "tenor predict" in card and "max_tokens" not in card
+    store.write(tmp_path / "u", made.stored({}, {}, []), {})
+    assert tenor("predict", "-i", "-", "-m", "u", stdin="Abeeson van Caaason ran\n").out == "B-PER I-PER I-PER O\tAbeeson van Caaason ran\n"
+    assert "a chain over 5 tags" in info(str(tmp_path / "t"))[1][1]
+    found = KIND.evaluate(str(tmp_path / "a.conll"), made, None, None, None, False, None)
+    assert found["sentences"] == 80 and found["spans"]["f1"] > 0.97 and found["notes"] == []
+    with pytest.raises(TenorError, match=r"No sentence of a\.conll is of part test; it has no parts"):
+        KIND.evaluate(str(tmp_path / "a.conll"), made, "test", None, None, False, None)
+    with pytest.raises(TenorError, match=r"This model tags words\. Use tenor predict"):
+        made_of(store.read(tmp_path / "t"), "generate")
+    with pytest.raises(TenorError, match="Use --task tag, or a model that tags"):
+        read_rows(tmp_path / "a.conll")
+    with pytest.raises(TenorError, match="--task tag has no --max-tokens"):
+        KIND.preset(max_tokens=9)
+
+
+def test_rows_of_part_test_are_kept_apart(tmp_path):
+    rows = [{"words": ["a", "b"], "tags": ["X", "Y"], "split": "train"}] * 30 + [{"words": ["a", "c"], "tags": ["X", "NEW"], "split": "test"}, {"words": ["a", "c"], "tags": ["X", "Y"], "split": "train"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    parts = KIND.read(TaskOrder("tag", str(tmp_path / "a.jsonl"), tmp_path / "t", preset()), None)
+    assert (len(parts.train), len(parts.validation), [s.words for s in parts.test]) == (27, 3, [["a", "c"]])
+    assert "1 sentence left out that stands in part test too." in parts.notes and any("not among them, though in the others: NEW" in n for n in parts.notes)
+
+
+def test_tables_keep_their_columns(tmp_path, made):
+    def predicted(source: str, out: str, model: Tagging = made):
+        answerer = KIND.answerer(model)
+        predict_file(answerer, tmp_path / source, tmp_path / out, None, False, True)
+        return (tmp_path / out).read_text(), answerer.summary()
+
+    (tmp_path / "a.jsonl").write_text('{"n":1,"words":["Abeeson","ran"]}\n{"n":2,"words":[]}\n')
+    (tmp_path / "a.csv").write_text("n,text\n1,Abeeson ran\n")
+    column_file(tmp_path / "a.conll", sentences(9, 7))
+    text, summary = predicted("a.jsonl", "b.jsonl")
+    assert [json.loads(line) for line in text.splitlines()] == [{"n": 1, "words": ["Abeeson", "ran"], "tags": ["B-PER", "O"]}, {"n": 2, "words": [], "tags": []}]
+    assert summary == ["2 words tagged.", "1 sentence without words, answered with no tags."]
+    assert predicted("a.csv", "b.conll")[0] == "Abeeson\tB-PER\nran\tO\n\n"
+    lines = predicted("a.conll", "c.conll")[0].split("\n\n")
+    assert [line.split("\t")[0] for line in lines[3].split("\n")] == sentences(9, 7)[3].words and lines[3].count("\t") == 2 * len(sentences(9, 7)[3].words)
+
+
+def test_python_fits_saves_and_loads(tmp_path):
+    rows = sentences(80, 8)
+    X, y = [s.words for s in rows], [s.tags for s in rows]
+    model = Estimator(**(SMALL | {"epochs": 2})).fit([*X, []], [*y, []])
+    model.save(tmp_path / "t")
+    again = load(tmp_path / "t", precision="float32")
+    assert isinstance(again, Estimator) and again.predict(X) == model.predict(X) and again.classes_ == model.classes_ == ["B-GO", "B-PER", "B-STAY", "I-PER", "O"]
+    assert again.score(X, y) == model.score(X, y) == model.measure(X, y)["spans"]["f1"] and len(model.history_) == 2
+    for x, t, said in [
+        (["a b"], [["X"]], r"X is a list of lists of words; at place 0 it has 'a b'"),
+        ("a b", [["X"]], "got one text"),
+        ([["a", "b"]], [["X"]], r"sentence 0 of X has 2 words and of y 1 tag\."),
+        ([["a"]], [["X"], ["Y"]], "they have 1 and 2"),
+        ([["a", None]], [["X", "Y"]], "not empty; X has None in sentence 0"),
+        ([["a"]], [[3]], "Tags are texts"),
+    ]:
+        with pytest.raises(TenorError, match=said):
+            Estimator(**SMALL).fit(x, t)
