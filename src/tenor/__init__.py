@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenor.api import Classifier, load
     from tenor.api_generate import Generator
+    from tenor.api_translate import Translator
     from tenor.errors import TenorError
 
-__all__ = ["Classifier", "Generator", "TenorError", "load"]
-_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "load": "tenor.api", "TenorError": "tenor.errors"}
+__all__ = ["Classifier", "Generator", "TenorError", "Translator", "load"]
+_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "Translator": "tenor.api_translate", "load": "tenor.api", "TenorError": "tenor.errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from tenor.errors import TenorError
 DOES = {
     "classify": 'This model labels texts. Use tenor predict "a text" -m MODEL.',
     "generate": 'This model generates text. Use tenor generate "a prompt" -m MODEL.',
+    "translate": 'This model translates. Use tenor translate "a text" -m MODEL.',
     "pretrain": "This model knows a language and no labels yet. Train a classifier from it: tenor train SOURCE --from MODEL",
 }
 

@@ -126,6 +126,27 @@ def generator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], 
     return _markdown(title, f'tenor generate "a prompt" -m {title}', found)
 
 
+def translated(found: dict[str, Any]) -> str:
+    """One sentence: how good are translations?"""
+    return f"BLEU {found['bleu']:.2f} ({found['bleu_signature']}), chrF {found['chrf']:.2f} ({found['chrf_signature']}), perplexity {found['perplexity']:.3f} a token, {plural(found['pairs'], 'pair')}"
+
+
+def translator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a model that translates."""
+    how = ["`loss` is nats a token of the translation; in training with label smoothing, which it includes. `accuracy` is the share of tokens that got the greatest probability."]
+    limits = [
+        "It knows the kind of texts it was trained on; on others the numbers above do not hold, and a fluent translation may be wrong.",
+        f"Texts are cut to {config['text']['max_tokens']} tokens, and no translation is longer; `tokens_cut` says by how much.",
+        "Words with characters that never occurred in training are copied.",
+        "The texts it was trained on may carry a licence of their own that bears on the model.",
+    ]
+    result = [f"On the validation pairs, which chose the epoch: {translated(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it translates others."]
+    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
+    training = _training(metrics, history)
+    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    return _markdown(title, f'tenor translate "a text" -m {title}', found)
+
+
 CARDS = {"classify": card, "pretrain": pretrained_card, "generate": generator_card}
 
 

@@ -12,7 +12,7 @@ from tenor.errors import TenorError, nearest
 @dataclass(frozen=True)
 class Preset:
     text: TextConfig
-    model: ModelConfig
+    model: Any  # ModelConfig, or the settings of another task's network
     train: TrainConfig
     split: SplitConfig
 
@@ -144,10 +144,4 @@ def changed(start: Preset, changes: dict[str, Any]) -> Preset:
         if key not in known:
             raise TenorError(f"Unknown setting {key!r}{nearest(key, known)} Known: {', '.join(sorted(known))}.")
         parts[known[key]][key] = value
-    return replace(
-        start,
-        text=build(TextConfig, parts["text"]),
-        model=build(ModelConfig, parts["model"]),
-        train=build(TrainConfig, parts["train"]),
-        split=build(SplitConfig, parts["split"]),
-    )
+    return replace(start, **{part: build(type(getattr(start, part)), values) for part, values in parts.items()})
