@@ -23,11 +23,11 @@ from tenor.training.translate import fit
 from tenor.translation import Translation
 
 NAMES = "one two three four five six seven eight nine".split()
-CODE = {str(i): name for i, name in enumerate(NAMES, 1)} | {"X": "Ex", "Y": "Why", ".": "."}
+CODE = {str(i): name if i < 7 else f"big {name}" for i, name in enumerate(NAMES, 1)}
 
 
 def pairs(rows, seed=0, names=()):
-    """Digits to their names in the opposite order, a point at the end; some with a word that stands on both sides."""
+    """Digits to their names, of which some are two words, and a point; some with a word that stands on both sides."""
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(rows):
@@ -37,11 +37,11 @@ def pairs(rows, seed=0, names=()):
             place, name = rng.integers(len(words) + 1), names[rng.integers(len(names))]
             words.insert(place, name)
             said.insert(place, name)
-        out.append(Pair(" ".join(words) + ".", " ".join(reversed(said)) + ".", None))
+        out.append(Pair(" ".join(words) + ".", " ".join(said) + ".", None))
     return out
 
 
-SMALL = {"hidden": 32, "embedding": 32, "vocab": 120, "epochs": 12, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.0, "embedding_dropout": 0.0, "piece_dropout": 0.0,
+SMALL = {"hidden": 32, "embedding": 32, "vocab": 300, "epochs": 12, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.0, "embedding_dropout": 0.0, "piece_dropout": 0.0,
          "label_smoothing": 0.0, "precision": "float32", "max_tokens": 30}  # fmt: skip
 
 
@@ -51,15 +51,16 @@ def preset(**changes):
 
 @pytest.fixture(scope="module")
 def made() -> Translation:
-    rare = [f"{a}{b}{c}" for a, b, c in product("abk", "eio", "mnr")]
-    return fit(pairs(700, names=rare), pairs(20, 1), preset())[0]
+    seldom = [f"{a}{b}{c}" for a, b, c in product("abklp", "eioua", "mnrst")]
+    return fit(pairs(500, names=seldom), pairs(20, 1), preset())[0]
 
 
 def test_it_learns_to_look_where_it_must(made):
-    answers = made.translate(["1 2 3.", "9.", "4 4 5 6."])
-    assert [a.text for a in answers] == ["three two one.", "nine.", "six five four four."]
-    said, attention = made.attention("1 2 3.")
-    assert said == "three two one." and attention.target == ["▁three", "▁two", "▁one", ".", "<end>"] and attention.source == ["▁1", "▁2", "▁3", "."]
+    answers = made.translate(["1 2 3.", "9.", "4 7 5 6."])
+    assert [a.text for a in answers] == ["one two three.", "big nine.", "four big seven five six."]
+    said, attention = made.attention("1 7 3.")
+    assert said == "one big seven three." and attention.target == ["▁one", "▁big", "▁seven", "▁three", ".", "<end>"] and attention.source == ["▁1", "▁7", "▁3", "."]
+    assert attention.weights[[0, 3]].argmax(1).tolist() == [0, 2]
     np.testing.assert_allclose(attention.weights.sum(1), 1, rtol=1e-5)
     result = made.measure(pairs(30, 2))
     assert result["bleu"] > 90 and result["chrf"] > 90 and result["perplexity"] < 1.3 and result["bleu_signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
@@ -67,8 +68,9 @@ def test_it_learns_to_look_where_it_must(made):
 
 def test_words_that_no_piece_can_spell_are_copied(made):
     answers = made.translate(["1 Żółw 3.", "Łódź 2."])
-    assert "Żółw" in answers[0].text and "Łódź" in answers[1].text
-    assert "<unk>" not in answers[0].text
+    assert [a.text for a in answers] == ["one Żółw three.", "Łódź two."]
+    said, attention = made.attention("1 Żółw 3.")
+    assert said == "one Żółw three." and attention.source[1] == attention.target[1] == "▁Żółw"
 
 
 def test_other_texts_in_the_batch_change_no_answer(made):
@@ -141,7 +143,7 @@ def test_stopped_and_gone_on_equals_undisturbed(tmp_path):
         def stop(self):
             return self.left <= 0
 
-    small = preset(epochs=2, dropout=0.2, embedding_dropout=0.1, piece_dropout=0.3, shared=False, layers=2, vocab=40)
+    small = preset(epochs=2, dropout=0.2, embedding_dropout=0.1, piece_dropout=0.3, shared=False, layers=2, vocab=300)
     train, aside = pairs(60, names=["abc"]), pairs(9, 1)
     undisturbed = fit(train, aside, small)[1]
     for steps in (1, 4):
@@ -179,7 +181,7 @@ def test_rare_spellings_are_drawn():
 def test_agreement_is_sacrebleus():
     same = ["A dog bites a man.", "The man bites the dog, and runs."]
     assert agreement(same, same)["bleu"] == pytest.approx(100) and agreement(same, same)["chrf"] == pytest.approx(100)
-    assert agreement([s.lower() for s in same], same)["bleu"] < 80  # cased
+    assert agreement([s.lower() for s in same], same)["bleu"] < 90  # cased
 
 
 def test_pairs_are_read_and_divided(tmp_path):
@@ -238,7 +240,7 @@ def test_commands(tmp_path, tenor, model):
     rows = [*pairs(60), *[p._replace(part="test") for p in pairs(5, 4)]]
     (tmp_path / "pairs.tsv").write_text("from\tinto\tsplit\n" + "".join(f"{p.source}\t{p.target}\t{p.part or 'train'}\n" for p in rows))
     (tmp_path / "new.csv").write_text("text,n\n1 2.,7\n,8\n")
-    options = ["--task", "translate", "--text", "from", "--label", "into", "--hidden", 16, "--embedding", 16, "--vocab", 60, "--epochs", 2]
+    options = ["--task", "translate", "--text", "from", "--label", "into", "--hidden", 16, "--embedding", 16, "--vocab", 300, "--epochs", 2]
     done = tenor("train", "pairs.tsv", *options, "--out", "t")
     assert done.code == 0 and "BLEU" in done.out and "tok:13a" in done.out and "5 pairs of test are left out" in done.out, done.err
     found = tenor("evaluate", "pairs.tsv", "-m", "t", "--part", "test", "--json").json

@@ -47,7 +47,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
 
     >>> from tenor import Translator
     >>> numbers, words = ["1", "2", "1 2", "2 1"] * 8, ["one", "two", "one two", "two one"] * 8
-    >>> model = Translator(hidden=16, embedding=16, vocab=64, epochs=40, batch_size=8, learning_rate=0.03, validation=0).fit(numbers, words)
+    >>> model = Translator(hidden=16, embedding=16, vocab=300, epochs=40, batch_size=8, learning_rate=0.03, validation=0).fit(numbers, words)
     >>> model.predict(["2 1"])
     ['two one']
     """

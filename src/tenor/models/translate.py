@@ -21,6 +21,7 @@ from tenor.data.text import PAD, UNK
 from tenor.errors import TenorError
 from tenor.models.classify import Scores
 from tenor.models.encoder import CELLS
+from tenor.models.token_loss import token_loss
 
 # The network -----------------------------------------------------------------------------------------------------------
 
@@ -73,9 +74,18 @@ class TextTranslator(nn.Module):
         self.writer = cell(2 * hidden, hidden, config.layers, dropout=between, compute=dtype)
         self.narrow = nn.Linear(2 * hidden, width)
         self.bias = nn.Parameter(torch.zeros(target_vocab))  # the tokens' vectors are the rest of the output (Press and Wolf 2017, arXiv 1608.05859v3)
-        for table in (self.source_embedding, self.embedding):
-            if table is not None:
-                nn.init.normal_(table.weight, std=0.1)
+        self._begin()
+
+    def _begin(self) -> None:
+        """First weights under which looking is soon learnt: with torch.nn's own, a small code of digits took ten times the epochs, or was never learnt."""
+        for name, p in self.named_parameters():
+            if "embedding" in name:  # what is read is multiplied by sqrt(E), and has variance 1; what is said is not
+                nn.init.normal_(p, std=self.config.embedding**-0.5)
+            elif name in ("key.weight", "query.weight", "narrow.weight", "bridge.weight"):
+                nn.init.xavier_uniform_(p)
+            elif "bias_ih" in name and self.config.cell == "lstm":  # what is remembered stays (Jozefowicz et al. 2015)
+                with torch.no_grad():
+                    p[len(p) // 4 : len(p) // 2] = 1
 
     @property
     def path(self) -> str:
@@ -91,7 +101,7 @@ class TextTranslator(nn.Module):
         x = self._embedded(self.source_embedding or self.embedding, source.data, sizes)
         out, hx = self.encoder(PackedSequence(x, sizes))
         places = places_of(sizes)
-        values = places.pad(self._dropped(out.data)).transpose(0, 1)  # [B, S, H]
+        values = self._dropped(places.pad(out.data)).transpose(0, 1)  # [B, S, H]
         h = hx[0] if isinstance(hx, tuple) else hx
         first = torch.tanh(self._linear(self.bridge, torch.cat((h[-2], h[-1]), 1)))  # [B, (1 + L) H]
         parts = first.view(len(first), -1, self.config.hidden).transpose(0, 1).contiguous()  # [1 + L, B, H]
@@ -112,11 +122,10 @@ class TextTranslator(nn.Module):
 
     def step(self, tokens: Tensor, thought: Thought, memory: Memory, reader: Callable[..., Any], writer: Callable[..., Any]) -> tuple[Tensor, Tensor, Thought]:
         """[B * K] ids of the last tokens, K rows for each of the B of the memory -> what is said [B * K, E], where was looked [B * K, S], and the state after. reader, writer: Steppers of the two."""
-        return self._stepped(self.embedding(tokens), thought, memory, reader, writer)
+        return self._stepped(self._embedded(self.embedding, tokens[None], None)[0], thought, memory, reader, writer)
 
     def logits(self, said: Tensor) -> Tensor:
-        """[..., E] -> [..., V]"""
-        said = self._dropped(said)
+        """[..., E] -> [..., V], in reading."""
         return F.linear(said.to(self.dtype), self.embedding.weight.to(self.dtype)).float() + self.bias
 
     def _said_in_steps(self, x: Tensor, memory: Memory, thought: Thought) -> tuple[Tensor, Tensor]:
@@ -152,11 +161,13 @@ class TextTranslator(nn.Module):
         return out if layer.bias is None else out + layer.bias
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.config.dropout, self.training)
+        """[..., B, H]: the same features in all steps that are given at once."""
+        share = self.config.dropout
+        return x * F.dropout(x.new_ones(x.shape[-2:]), share) if self.training and share else x
 
     def _embedded(self, table: nn.Embedding, ids: Tensor, sizes: Tensor | None) -> Tensor:
         """[N] packed (with their sizes) or [T, B] ids -> vectors; the same features are dropped in all tokens of a row (Gal and Ghahramani 2016, arXiv 1512.05287v5)."""
-        x: Tensor = table(ids.to(table.weight.device))
+        x: Tensor = table(ids.to(table.weight.device)) * math.sqrt(self.config.embedding)
         share = self.config.embedding_dropout
         if not (self.training and share):
             return x
@@ -174,10 +185,10 @@ class TextTranslator(nn.Module):
         inputs, wanted = target[:-1], target[1:]
         counted = (wanted != PAD).flatten().nonzero()[:, 0]
         said, _ = self(source, inputs, (wanted != PAD).sum(0))
-        logits = self.logits(pick(said.flatten(0, 1), counted))
+        said = F.dropout(pick(said.flatten(0, 1), counted), self.config.dropout, self.training)
         wanted = wanted.flatten()[counted].to(device)
-        loss = F.cross_entropy(logits, wanted, label_smoothing=self.smoothing if self.training else 0.0)
-        return Scores(loss, int((logits.detach().argmax(1) == wanted).sum()), len(wanted), len(wanted) + len(source.data))
+        loss, right = token_loss(said, self.embedding.weight, self.bias, wanted, self.smoothing if self.training else 0.0, self.dtype)
+        return Scores(loss, right, len(wanted), len(wanted) + len(source.data))
 
 
 # Decoding --------------------------------------------------------------------------------------------------------------
