@@ -13,7 +13,6 @@ from tenor import TenorError, Translator, load, store
 from tenor.config import TranslateConfig
 from tenor.data.aligned import Pair, divided, facing, read_pairs
 from tenor.data.batches import pack
-from tenor.data.pieces import BREAK
 from tenor.data.subwords import Subwords
 from tenor.data.text import PAD, UNK, Ragged
 from tenor.models.translate import Search, TextTranslator, agreement, found
@@ -22,7 +21,7 @@ from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import fit
 from tenor.translation import Translation
 
-NAMES = "one two three four five six seven eight nine".split()
+NAMES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 CODE = {str(i): name if i < 7 else f"big {name}" for i, name in enumerate(NAMES, 1)}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
-from tenor.config import Device, ReadingPrecision, TextConfig, TranslateConfig, build, check
+from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, TranslateConfig, build, check
 from tenor.data.aligned import Pair, facing
 from tenor.data.batches import by_length, pack
 from tenor.data.subwords import Subwords
@@ -60,7 +60,7 @@ class Translation:
         if precision == "int8":
             raise TenorError("Precision int8 is for reading with a classifier; a model that translates has none. Use bfloat16 or float32.")
         where = choose_device(device)
-        self.network = TextTranslator(len(source), len(target), model, choose_dtype(precision, where, model), smoothing).to(where)
+        self.network = TextTranslator(len(source), len(target), model, choose_dtype(precision, where, ModelConfig(cell=model.cell, hidden=model.hidden)), smoothing).to(where)
 
     @property
     def path(self) -> str:
@@ -137,7 +137,7 @@ class Translation:
             odd = sorted(k for k in expected.keys() | given.keys() if expected.get(k) != given.get(k))
             raise TenorError(f"The weights do not fit the settings at {odd[0]}: {given.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
         made = cls(source, target, text, model, device, precision)
-        columns = config.get("columns") or ()
+        columns = list(config.get("columns") or [])
         made.columns = (str(columns[0]), str(columns[1])) if len(columns) == 2 and all(columns) else None
         made.take({k: torch.from_numpy(v) for k, v in stored.weights.items()})
         return made

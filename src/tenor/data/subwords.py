@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -109,7 +110,7 @@ class Subwords:
             return [UNK]
         parts = list(word)
         while len(parts) > 1:
-            ranks = [(self._ranks.get(pair), i) for i, pair in enumerate(zip(parts, parts[1:], strict=False))]
+            ranks = [(self._ranks.get(pair), i) for i, pair in enumerate(pairwise(parts))]
             possible = [(rank, i) for rank, i in ranks if rank is not None and (share == 0 or chance.random() >= share)]
             if not possible:
                 break

@@ -47,7 +47,7 @@ class Translating:
         return {"validation": made.measure(parts.validation)} if parts.validation else {}
 
     def measured(self, found: Mapping[str, Any]) -> str:
-        return translated(found)
+        return translated(dict(found))
 
     def described(self, made: Translation) -> list[str]:
         m = made.model
@@ -90,10 +90,9 @@ KIND = Translating()
 class Translations:
     """Of a translator, for `tenor predict` and `tenor translate`."""
 
-    columns = {"translation": pa.string(), "score": pa.float64(), "tokens_cut": pa.int64()}
-
     def __init__(self, made: Translation, search: Search = Search()) -> None:  # noqa: B008 - frozen
         self.made, self.search = made, search
+        self.columns = {"translation": pa.string(), "score": pa.float64(), "tokens_cut": pa.int64()}
         self.numbers = {"empty": 0, "tokens_cut": 0, "texts_cut": 0}
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:

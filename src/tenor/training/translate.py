@@ -58,7 +58,7 @@ class PairExamples:
         self._epoch: tuple[int, Ragged, Ragged] | None = None
 
     def plan(self, epoch: int) -> Sequence[tuple[int, np.ndarray]]:
-        return [(epoch, rows) for rows in shuffled(self.source.plain.lengths + self.target.plain.lengths, self.batch_size, self.seed, epoch)]
+        return [(epoch, rows) for rows in shuffled(_by_target(self.source.plain, self.target.plain), self.batch_size, self.seed, epoch)]
 
     def batch(self, planned: tuple[int, np.ndarray]) -> Facing:
         epoch, rows = planned
@@ -70,7 +70,7 @@ class PairExamples:
 
     def validation(self) -> Iterable[Facing]:
         sources, targets = self.validation_ids
-        return (facing(sources, targets, rows) for rows in by_length(sources.lengths + targets.lengths, self.batch_size)) if len(sources) else ()
+        return (facing(sources, targets, rows) for rows in by_length(_by_target(sources, targets), self.batch_size)) if len(sources) else ()
 
     def fingerprint(self) -> str:
         """Changes with any piece and its place."""
@@ -132,6 +132,12 @@ def pieces_of(pairs: Sequence[Pair], preset: Preset) -> tuple[Subwords, Subwords
 def fits(pairs: Sequence[Pair], target: Subwords, limit: int) -> np.ndarray:
     """Places of the pairs whose target is at most `limit` pieces long."""
     return np.flatnonzero(target.encode([p.target for p in pairs])[0].lengths <= limit)
+
+
+def _by_target(sources: Ragged, targets: Ragged) -> np.ndarray:
+    """What pairs are sorted by: targets of a batch are padded to one length, sources are not."""
+    both: np.ndarray = targets.lengths * (int(sources.lengths.max(initial=0)) + 1) + sources.lengths
+    return both
 
 
 def _copies(source: Chunks, target: Chunks) -> np.ndarray:
