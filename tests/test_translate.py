@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tenor import TenorError, Translator, load, store
 from tenor.config import TranslateConfig
@@ -15,6 +16,7 @@ from tenor.data.aligned import Pair, divided, facing, read_pairs
 from tenor.data.batches import pack
 from tenor.data.subwords import Subwords
 from tenor.data.text import PAD, UNK, Ragged
+from tenor.models.token_loss import token_loss
 from tenor.models.translate import Search, TextTranslator, agreement, found
 from tenor.training.events import Events
 from tenor.training.presets_translate import translate_preset
@@ -175,6 +177,19 @@ def test_rare_spellings_are_drawn():
     words = ["▁Straße", "▁stands"]
     assert len({tuple(row) for row in (PIECES.spell(words, 0.5, 20)[i] for i in range(20))}) > 3
     assert len({tuple(row) for row in (PIECES.spell(words, 0.0, 20)[i] for i in range(20))}) == 1
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_in_chunks_is_torchs(smoothing):
+    """Its gradients too; of more rows than a chunk."""
+    torch.manual_seed(0)
+    x, table, bias, wanted = torch.randn(300, 8), torch.randn(50, 8), torch.randn(50), torch.randint(50, (300,))
+    given = [t.requires_grad_() for t in (x, table, bias)]
+    loss, right = token_loss(*given, wanted, smoothing)
+    expected = F.cross_entropy(x @ table.t() + bias, wanted, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(3 * loss, given), torch.autograd.grad(3 * expected, given))
+    assert right == int(((x @ table.t() + bias).argmax(1) == wanted).sum())
 
 
 def test_agreement_is_sacrebleus():
