@@ -27,8 +27,8 @@ from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
 from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows
+from tenor.jobs.answers import Labels
 from tenor.jobs.evaluate import evaluate
-from tenor.jobs.predict import predict_texts
 from tenor.jobs.shrink import ShrinkOrder, shrink
 from tenor.pipeline import Pipeline
 from tenor.results.report import ERROR_IS, calibrated, shrunk
@@ -57,7 +57,7 @@ def held_out(path: Path) -> None:
 
 
 def said(pipeline: Pipeline, texts: list[str]) -> list[str]:
-    return [str(a["label"]) for a in predict_texts(pipeline, texts)]
+    return [str(a["label"]) for a in Labels(pipeline).answers(texts)]
 
 
 def pairs(pipeline: Pipeline) -> dict[str, Any]:

@@ -204,12 +204,13 @@ def test_commands(tmp_path, tenor, model):
     assert {"curves.png", "README.md"} <= {p.name for p in (tmp_path / "g").iterdir()} and store.read(tmp_path / "g").config["task"] == "generate"
     said = tenor("generate", "the", "-m", "g", "--length", 20, "--seed", 1).out
     assert said.startswith("the") and said == "the" + tenor("generate", "the", "-m", "g", "--length", 20, "--seed", 1, "--json").json["texts"][0] + "\n"
+    (answer,) = tenor("predict", "the", "-m", "g", "--json").json
+    assert answer["text"] == "the" and len(answer["generated"]) == 200
     assert tenor("evaluate", "cats.txt", "-m", "g", "--json").json["tokens"] == len(LINE) * 30 - 1
     for command, words in [
-        (("predict", "the", "-m", "g"), "This model generates text. Use tenor generate"),
         (("generate", "the", "-m", model), "This model labels texts. Use tenor predict"),
         (("generate", "th€", "-m", "g"), "'€' never did"),
-        (("train", "cats.txt", "--task", "generate", "--stars", "5", "--out", "h"), "--stars can be given for --task classify alone"),
+        (("train", "cats.txt", "--task", "generate", "--stars", "5", "--out", "h"), "--task generate has no --stars. Leave it out."),
     ]:
         failed = tenor(*command)
         assert failed.code == 2 and words in failed.err and not failed.out, failed.err

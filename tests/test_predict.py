@@ -15,7 +15,8 @@ import pytest
 from tenor.data.tables import open_table
 from tenor.errors import TenorError
 from tenor.jobs import predict
-from tenor.jobs.predict import predict_file, predict_pipe, predict_texts
+from tenor.jobs.answers import Labels
+from tenor.jobs.predict import predict_file, predict_pipe
 
 ROWS = [
     {"id": "7", "text": "early, it was\nlate", "note": 'a "quoted" word'},
@@ -50,10 +51,10 @@ def read(path):
 def test_every_format_keeps_columns_values_and_order(tmp_path, pipeline, kind_in, kind_out):
     source, out = tmp_path / f"in.{kind_in}", tmp_path / f"out.{kind_out}"
     write(source, ROWS)
-    result = predict_file(pipeline, source, out, None, False, False)
+    result = predict_file(Labels(pipeline), source, out, None, False, False)
     got = read(out)
     assert [{k: r[k] for k in ROWS[0]} for r in got] == ROWS
-    wanted = predict_texts(pipeline, [r["text"] for r in ROWS])
+    wanted = Labels(pipeline).answers([r["text"] for r in ROWS])
     for row, answer in zip(got, wanted, strict=True):
         assert row["label"] == answer["label"]
         assert float(row["probability"]) == pytest.approx(answer["probability"], abs=1e-6)
@@ -67,9 +68,9 @@ def test_blocks_do_not_change_the_answers(tmp_path, pipeline, monkeypatch):
     rng = np.random.default_rng(1)
     rows = [{"n": i, "text": " ".join(rng.choice(["early", "late", "food", "it"], rng.integers(0, 30)))} for i in range(50)]
     write(tmp_path / "in.jsonl", rows)
-    predict_file(pipeline, tmp_path / "in.jsonl", tmp_path / "whole.jsonl", None, False, False)
+    predict_file(Labels(pipeline), tmp_path / "in.jsonl", tmp_path / "whole.jsonl", None, False, False)
     monkeypatch.setattr(predict, "BLOCK_ROWS", 7)
-    predict_file(pipeline, tmp_path / "in.jsonl", tmp_path / "blocks.jsonl", None, False, False)
+    predict_file(Labels(pipeline), tmp_path / "in.jsonl", tmp_path / "blocks.jsonl", None, False, False)
     whole, blocks = read(tmp_path / "whole.jsonl"), read(tmp_path / "blocks.jsonl")
     assert [r["n"] for r in blocks] == list(range(50))
     np.testing.assert_allclose([r["probability"] for r in blocks], [r["probability"] for r in whole], atol=1e-6)
@@ -77,18 +78,18 @@ def test_blocks_do_not_change_the_answers(tmp_path, pipeline, monkeypatch):
 
 def test_a_column_called_label_is_kept(tmp_path, pipeline):
     write(tmp_path / "in.csv", [{"text": "early late", "label": "neg"}])
-    assert predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)["added"] == ["predicted_label", "probability", "tokens_cut"]
+    assert predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)["added"] == ["predicted_label", "probability", "tokens_cut"]
     (row,) = read(tmp_path / "out.csv")
     assert row["label"] == "neg" and row["predicted_label"] in ("neg", "pos")
 
 
 def test_parquet_keeps_its_types_and_jsonl_its_odd_keys(tmp_path, pipeline):
     pq.write_table(pa.table({"text": ["early", None], "when": pa.array([1, None], pa.timestamp("ms")), "tags": [["a"], []]}), tmp_path / "in.parquet")
-    predict_file(pipeline, tmp_path / "in.parquet", tmp_path / "out.parquet", None, False, False)
+    predict_file(Labels(pipeline), tmp_path / "in.parquet", tmp_path / "out.parquet", None, False, False)
     schema = pq.read_schema(tmp_path / "out.parquet")
     assert schema.field("when").type == pa.timestamp("ms") and schema.field("tags").type == pa.list_(pa.string())
     (tmp_path / "in.jsonl").write_text('{"text": "early"}\n{"text": "late", "more": {"a": [1]}}\n')
-    predict_file(pipeline, tmp_path / "in.jsonl", tmp_path / "out.jsonl", None, False, False)
+    predict_file(Labels(pipeline), tmp_path / "in.jsonl", tmp_path / "out.jsonl", None, False, False)
     assert read(tmp_path / "out.jsonl")[1]["more"] == {"a": [1]}
 
 
@@ -97,15 +98,15 @@ def test_mistakes_leave_nothing_behind(tmp_path, pipeline):
     with open(tmp_path / "in.csv", "a") as f:
         f.write("one,two,three,four\n")
     with pytest.raises(TenorError, match="line 7"):
-        predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)
+        predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)
     assert os.listdir(tmp_path) == ["in.csv"]
-    assert predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, True, False)["bad"] == ["line 7: it has 4 fields where the first line has 3"]
+    assert predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, True, False)["bad"] == ["line 7: it has 4 fields where the first line has 3"]
     with pytest.raises(TenorError, match="overwrite"):
-        predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, True, False)
+        predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, True, False)
     with pytest.raises(TenorError, match="two files"):
-        predict_file(pipeline, tmp_path / "in.csv", tmp_path / "in.csv", None, True, True)
+        predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "in.csv", None, True, True)
     with pytest.raises(TenorError, match=r"format: .csv"):
-        predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.xlsx", None, True, True)
+        predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.xlsx", None, True, True)
 
 
 def test_a_full_disk_is_said(pipeline, tmp_path):
@@ -116,7 +117,7 @@ def test_a_full_disk_is_said(pipeline, tmp_path):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
         with pytest.raises(TenorError, match="Nothing was left half-written"):
-            predict_file(pipeline, tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)
+            predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
@@ -125,7 +126,7 @@ def test_a_full_disk_is_said(pipeline, tmp_path):
 
 def test_a_pipe_is_answered_line_by_line(pipeline):
     out, into = os.pipe()
-    answers = predict_pipe(pipeline, out)
+    answers = predict_pipe(Labels(pipeline), out)
     for text in ("early late", "late \xe9 early"):
         os.write(into, text.encode("latin-1") + b"\r\n")
         assert next(answers)[0] == text  # no answer waits for a later line
@@ -138,7 +139,7 @@ def test_a_pipe_is_answered_line_by_line(pipeline):
 def test_columns_are_never_lost_or_overwritten(tmp_path, pipeline):
     write(tmp_path / "in.csv", [{"text": "early\rlate", "label": "a", "probability": "b", "n": "1"}])
     for source, out in (("in.csv", "2.csv"), ("2.csv", "3.csv"), ("3.csv", "4.parquet")):
-        predict_file(pipeline, tmp_path / source, tmp_path / out, None, False, False)
+        predict_file(Labels(pipeline), tmp_path / source, tmp_path / out, None, False, False)
     (row,) = read(tmp_path / "4.parquet")
     assert (row["text"], row["label"], row["probability"], row["n"]) == ("early\rlate", "a", "b", "1")
     assert {"predicted_label", "predicted_predicted_label", "predicted_predicted_predicted_label"} <= row.keys()
@@ -146,15 +147,15 @@ def test_columns_are_never_lost_or_overwritten(tmp_path, pipeline):
     (tmp_path / "late.jsonl").write_text(late)
     for out in ("late.out.jsonl", "late.csv", "late.parquet"):
         with pytest.raises(TenorError, match="Line 101 has a column that the first 100 lines have not: 'label'"):
-            predict_file(pipeline, tmp_path / "late.jsonl", tmp_path / out, None, False, False)
+            predict_file(Labels(pipeline), tmp_path / "late.jsonl", tmp_path / out, None, False, False)
     (tmp_path / "zero.jsonl").write_text('{"text": 0, "big": 1}\n{"text": null, "big": 123456789012345678901}\n')
     with pytest.raises(TenorError, match="one Parquet column"):
-        predict_file(pipeline, tmp_path / "zero.jsonl", tmp_path / "zero.parquet", None, False, False)
+        predict_file(Labels(pipeline), tmp_path / "zero.jsonl", tmp_path / "zero.parquet", None, False, False)
 
 
 def test_prediction_reads_a_text_as_training_did(pipeline):
     """What comes out of cleaning may look like a tag or an entity again, and must not be cleaned twice."""
-    (answer,) = predict_texts(pipeline, ["early &lt;b&gt; late &amp;lt; early"])
+    (answer,) = Labels(pipeline).answers(["early &lt;b&gt; late &amp;lt; early"])
     assert answer["tokens"] == len(pipeline.tokenizer.inner.encode("early <b> late &lt; early").ids)
 
 

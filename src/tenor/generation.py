@@ -43,6 +43,10 @@ class Generation:
         where = choose_device(device)
         self.network = TextGenerator(len(pieces), model, choose_dtype(precision, where, model), streams).to(where)
 
+    @property
+    def path(self) -> str:
+        return self.network.path
+
     def prompt(self, prompt: str) -> np.ndarray:
         """[N] ids, at least 1.
 

@@ -8,10 +8,16 @@ from typing import Any
 from tenor.errors import TenorError
 
 DOES = {
-    "classify": 'This model labels texts. Use tenor predict "a text" -m MODEL.',
-    "generate": 'This model generates text. Use tenor generate "a prompt" -m MODEL.',
-    "translate": 'This model translates. Use tenor translate "a text" -m MODEL.',
-    "pretrain": "This model knows a language and no labels yet. Train a classifier from it: tenor train SOURCE --from MODEL",
+    "classify": "labels texts",
+    "generate": "generates text",
+    "translate": "translates",
+    "pretrain": "knows a language and no labels yet",
+}
+COMMANDS = {
+    "classify": 'tenor predict "a text" -m {}',
+    "generate": 'tenor generate "a prompt" -m {}',
+    "translate": 'tenor translate "a text" -m {}',
+    "pretrain": "tenor train SOURCE --from {}",
 }
 
 
@@ -27,4 +33,4 @@ def check_task(config: Mapping[str, Any], wanted: str) -> None:
     """Raises TenorError if the model is of another task, and says which command is its own."""
     found = task_of(config)
     if found != wanted:
-        raise TenorError(DOES[found])
+        raise TenorError(f"This model {DOES[found]}. Use {COMMANDS[found].format('MODEL')}.")

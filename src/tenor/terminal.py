@@ -154,15 +154,16 @@ def show_training(metrics: dict[str, Any], folder: Path) -> None:
     out.print(f'  Use it: tenor predict "a text" -m {escape(str(folder))}')
 
 
-def show_generator(metrics: dict[str, Any], folder: Path) -> None:
-    """What the training of a generator came to."""
+def show_task(task: str, metrics: dict[str, Any], folder: Path) -> None:
+    """What the training of a model of any other task came to."""
+    from tenor.jobs.kinds import kind_of, use_of
     from tenor.results.curves import in_terminal
-    from tenor.results.report import foretold
 
     if len(metrics["history"]) > 1:
         out.print(in_terminal(metrics["history"]))
     out.print(f"[bold]Kernel[/bold]\n  {escape(metrics['kernel'])}")
-    if "validation" in metrics:
-        out.print(f"[bold]Validation[/bold], which chose epoch {metrics['best_epoch']}\n  {foretold(metrics['validation'])}")
+    for part, heading in (("validation", f"[bold]Validation[/bold], which chose epoch {metrics['best_epoch']}"), ("test", "[bold]Test[/bold]")):
+        if part in metrics:
+            out.print(f"{heading}\n  {escape(kind_of(task).measured(metrics[part]))}")
     out.print(f"[bold]Written to {escape(str(folder))}/[/bold]\n  curves.png, README.md (the model card) and the model, {metrics['seconds']['all']:.0f} s in all.")
-    out.print(f'  Use it: tenor generate "a prompt" -m {escape(str(folder))}')
+    out.print(f"  Use it: {escape(use_of(task, folder))}")

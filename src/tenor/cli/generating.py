@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from tenor.cli.options import DeviceName, Json, PrecisionName
-from tenor.cli.using import generation_of
+from tenor.cli.using import opened
 from tenor.errors import TenorError
 from tenor.terminal import err, out
 
@@ -36,7 +36,7 @@ def generate(
         from tenor.jobs.generate import any_seed, written
         from tenor.models.generate import Sampling
     sampling = Sampling(temperature, top_k, top_p, any_seed() if seed is None else seed)
-    made = generation_of(model, device, precision)
+    made = opened("generate", model, device, precision)
     if as_json:
         print(json.dumps(written(made, prompt, samples, length, sampling, stop)))
     elif samples == 1:

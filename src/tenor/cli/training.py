@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from tenor.cli.options import DeviceName, Json, LabelColumnName, Overwrite, PrecisionName, Resume, Seed, SkipBad, Stars, TextColumnName
 from tenor.errors import TenorError
-from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_generator, show_training
+from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show_training
 
 
 def train(
@@ -70,9 +71,12 @@ def train(
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
-    if task == "generate":
-        _only_classify(context)
-        _train_generator(source, out_folder, changes, text, skip_bad, resume, overwrite, command, as_json)
+    if task != "classify":
+        from tenor.jobs.kinds import TaskOrder, kind_of
+
+        kind = kind_of(task)
+        _check_heard(context, task, kind.options)
+        _train_task(TaskOrder(task, source, out_folder, kind.preset(**changes), text, label, skip_bad, resume, overwrite, command), kind.shown, as_json)
         return
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
@@ -88,32 +92,30 @@ def train(
     _check_finished(metrics, out_folder)
 
 
-# Options of train that only a classifier has, by their parameters.
-_CLASSIFY = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
-             "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-             "label_smoothing": "--label-smoothing"}  # fmt: skip
+# Options of train that not every task has, by their parameters.
+_SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
+         "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
+         "label_smoothing": "--label-smoothing"}  # fmt: skip
 
 
-def _only_classify(context: typer.Context) -> None:
-    """Raises TenorError if an option is given that other tasks would leave unheard."""
-    given = [option for name, option in _CLASSIFY.items() if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+def _check_heard(context: typer.Context, task: str, options: Collection[str]) -> None:
+    """Raises TenorError if an option is given that the task would leave unheard."""
+    given = [option for name, option in _SOME.items() if name not in options and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     if given:
-        raise TenorError(f"{', '.join(given)} can be given for --task classify alone. Leave {'it' if len(given) == 1 else 'them'} out.")
+        raise TenorError(f"--task {task} has no {', '.join(given)}. Leave {'it' if len(given) == 1 else 'them'} out.")
 
 
-def _train_generator(source: str, out_folder: Path, changes: dict[str, Any], text: str | None, skip_bad: bool, resume: bool, overwrite: bool, command: str, as_json: bool) -> None:
-    from tenor.jobs.train_generator import GeneratorOrder, train_generator
-    from tenor.training.presets_generate import generate_preset
+def _train_task(order: Any, shown: Literal["accuracy", "loss"], as_json: bool) -> None:
+    from tenor.jobs.train_task import train_task
 
     say = Talk(as_json)
-    order = GeneratorOrder(source, out_folder, generate_preset(**changes), text, skip_bad, resume, overwrite, command)
-    with LiveBar("loss") as events, say.download() as progress:
-        metrics = train_generator(order, say, events, progress)
+    with LiveBar(shown) as events, say.download() as progress:
+        metrics = train_task(order, say, events, progress)
     if as_json:
         print(json.dumps(metrics))
     else:
-        show_generator(metrics, out_folder)
-    _check_finished(metrics, out_folder)
+        show_task(order.task, metrics, order.out)
+    _check_finished(metrics, order.out)
 
 
 def _check_finished(metrics: dict[str, Any], out_folder: Path) -> None:

@@ -45,8 +45,9 @@ def evaluate(
         from tenor.jobs.evaluate import evaluate as run
         from tenor.store import read
         from tenor.tasks import task_of
-    if task_of(read(model_folder(model)).config) == "generate":
-        _evaluate_generator(source, model, part, text, skip_bad, device, precision, as_json)
+    task = task_of(read(model_folder(model)).config)
+    if task not in ("classify", "pretrain"):
+        _evaluate(task, source, model, part, text, label, skip_bad, device, precision, as_json)
         return
     with say.download() as progress:
         pipeline, stored = _read(model, device, precision, as_json)
@@ -68,9 +69,9 @@ def evaluate(
 
 
 def predict(
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to answer.")] = None,
     model: Model = REVIEWS,
-    source: Annotated[str | None, typer.Option("-i", "--input", help="A table to classify, or - for lines from a pipe.")] = None,
+    source: Annotated[str | None, typer.Option("-i", "--input", help="A table to answer, or - for lines from a pipe.")] = None,
     target: Annotated[Path | None, typer.Option("-o", "--output", help="The table to write: .csv, .tsv, .jsonl or .parquet.")] = None,
     text: TextColumnName = None,
     skip_bad: SkipBad = False,
@@ -79,7 +80,7 @@ def predict(
     precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
-    """Label texts, a file of any size, or the lines of a pipe."""
+    """Answer texts, a file of any size, or the lines of a pipe, as the model's task is: a classifier labels them."""
     if bool(texts) == (source is not None):
         raise TenorError("Give texts, or a file with -i (one of the two): tenor predict \"a text\" -m MODEL, or tenor predict -i FILE -o FILE -m MODEL.")
     if source is not None and source != "-" and target is None:
@@ -88,68 +89,70 @@ def predict(
         raise TenorError("-o goes with -i FILE; texts and pipes are answered on standard output.")
     say = Talk(as_json)
     with say.console.status("Loading ..."):
-        from tenor.jobs.predict import predict_file, predict_pipe, predict_texts
-    pipeline, _ = _read(model, device, precision, as_json)
+        from tenor.jobs.predict import predict_file, predict_pipe
+    answerer = _answerer(model, device, precision, as_json)
     if source is None:
-        answers = predict_texts(pipeline, texts or [])
+        answers = answerer.answers(texts or [])
         if as_json:
             print(json.dumps([{"text": t, **a} for t, a in zip(texts or [], answers, strict=True)]))
             return
         for given, answer in zip(texts or [], answers, strict=True):
-            lost = f"  ({plural(answer['tokens_cut'], 'token')} cut)" if answer["tokens_cut"] else "" if answer["tokens"] else "  (a text of no words)"
-            out.print(f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(given[:200])}{lost}")
+            out.print(answerer.line(given, answer))
         return
     if source == "-":
-        empty = 0
-        for line, answer in predict_pipe(pipeline, sys.stdin.fileno()):
-            print(json.dumps({"text": line, **answer}) if as_json else f"{answer['label']}\t{answer['probability']:.4f}\t{line}", flush=True)
-            empty += not answer["tokens"]
-        if empty:  # on the error stream: the answers may go into a pipe
-            err.print(_without_words(empty))
+        for line, answer in predict_pipe(answerer, sys.stdin.fileno()):
+            print(json.dumps({"text": line, **answer}) if as_json else answerer.piped(line, answer), flush=True)
+        for warning in answerer.warnings():  # on the error stream: the answers may go into a pipe
+            err.print(escape(warning))
         return
     assert target is not None
     with counting("rows") as progress:
-        result = predict_file(pipeline, Path(source), target, text, skip_bad, overwrite, progress)
+        result = predict_file(answerer, Path(source), target, text, skip_bad, overwrite, progress)
     if as_json:
         print(json.dumps(result))
         return
-    counts = escape(", ".join(f"{n:,} {label}" for label, n in result["labels"].items()))
-    out.print(f"{plural(result['rows'], 'row')}: {counts}. Read from column {escape(result['column'])}; added {', '.join(result['added'])}.")
-    if result["texts_cut"]:
-        out.print(f"{plural(result['texts_cut'], 'text')} cut, by {plural(result['tokens_cut'], 'token')}.")
-    if result["empty"]:
-        out.print(_without_words(result["empty"]))
+    out.print(f"{plural(result['rows'], 'row')}. Read from column {escape(result['column'])}; added {', '.join(result['added'])}.")
+    for sentence in answerer.summary():
+        out.print(escape(sentence))
     if result["bad"]:
         out.print(f"{plural(result['bad_lines'], 'broken line')} left out: {escape('; '.join(result['bad'][:3]))}.")
     out.print(f"Written to {escape(str(target))}")
 
 
-def _evaluate_generator(source: str, model: str, part: str | None, text: str | None, skip_bad: bool, device: Any, precision: Any, as_json: bool) -> None:
-    from tenor.jobs.generate import evaluate_generator
-    from tenor.results.report import foretold
+def _evaluate(task: str, source: str, model: str, part: str | None, text: str | None, label: str | None, skip_bad: bool, device: Any, precision: Any, as_json: bool) -> None:
+    from tenor.jobs.kinds import kind_of
 
+    kind = kind_of(task)
     with Talk(as_json).download() as progress:
-        result = evaluate_generator(source, generation_of(model, device, precision), part, text, skip_bad, progress)
+        result = kind.evaluate(source, opened(task, model, device, precision), part, text, label, skip_bad, progress)
     if as_json:
         print(json.dumps(result))
         return
     for note in result["notes"]:
         out.print(f"  {escape(note)}")
-    out.print(f"{foretold(result)}; {result['seconds']:.1f} s")
+    out.print(f"{escape(kind.measured(result))}; {result['seconds']:.1f} s")
 
 
-def generation_of(model: str, device: Any, precision: Any) -> Any:
-    """A model folder of the task generate, ready for prompts."""
+def opened(task: str, model: str, device: Any, precision: Any) -> Any:
+    """A model folder of a task, ready for use. Raises TenorError if it is of another."""
     from tenor.cells.kernels import check_environment
-    from tenor.generation import Generation
+    from tenor.jobs.kinds import made_of
     from tenor.store import read
 
     check_environment()
-    return Generation.rebuilt(read(model_folder(model)), device, precision)
+    return made_of(read(model_folder(model)), task, device, precision)
 
 
-def _without_words(texts: int) -> str:
-    return f"{plural(texts, 'text')} without words, answered with what holds for a text of no words."
+def _answerer(model: str, device: Any, precision: Any, as_json: bool) -> Any:
+    from tenor.jobs.answers import Labels
+    from tenor.jobs.kinds import TASKS, kind_of
+    from tenor.store import read
+    from tenor.tasks import task_of
+
+    task = task_of(read(model_folder(model)).config)
+    if task in TASKS and task != "classify":
+        return kind_of(task).answerer(opened(task, model, device, precision))
+    return Labels(_read(model, device, precision, as_json)[0])
 
 
 def _read(model: str, device: Any, precision: Any, as_json: bool) -> tuple[Any, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from tenor.box.names import BOX, model_folder, present
 from tenor.cells.hardware import describe
-from tenor.generation import Generation
+from tenor.jobs.kinds import kind_of, made_of
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
-from tenor.results.report import calibrated, foretold, percent, shrunk, verdict
+from tenor.results.report import calibrated, percent, shrunk, verdict
 from tenor.store import Stored, read, size
 from tenor.tasks import task_of
 
@@ -31,8 +31,8 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     """
     folder = model_folder(model)
     stored = read(folder)
-    if task_of(stored.config) == "generate":
-        return _generator(stored, model, size(folder))
+    if task_of(stored.config) not in ("classify", "pretrain"):
+        return _of_kind(stored, model, size(folder))
     pretrained = stored.config.get("task") == "pretrain"
     found = Pretrained.of(stored, model) if pretrained else Pipeline.rebuilt(stored)
     weights = sum(w.size for w in stored.weights.values())
@@ -51,18 +51,20 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     return numbers | kernel, [f"{model}: classify, labels {', '.join(map(str, found.labels))}{box}", *lines, f"Kernel here: {found.network.path}", *_results(stored)]
 
 
-def _generator(stored: Stored, model: str, folder_bytes: int) -> tuple[dict[str, Any], list[str]]:
-    made = Generation.rebuilt(stored)
-    weights, m = sum(w.size for w in stored.weights.values()), made.model
-    numbers = {"config": stored.config, "metrics": stored.metrics, "weights": weights, "bytes": folder_bytes, "kernel": made.network.path}
-    found = stored.metrics.get("validation")
+def _of_kind(stored: Stored, model: str, folder_bytes: int) -> tuple[dict[str, Any], list[str]]:
+    task = task_of(stored.config)
+    kind, metrics = kind_of(task), stored.metrics
+    made = made_of(stored, task)
+    weights = sum(w.size for w in stored.weights.values())
+    numbers = {"config": stored.config, "metrics": metrics, "weights": weights, "bytes": folder_bytes, "kernel": made.path}
+    network, *more = kind.described(made)
     return numbers, [
-        f"{model}: generate",
-        f"Network: embedding {m.embedding}, {m.layers} x {m.cell.upper()} {m.hidden}; {weights:,} weights, stored as {stored.config.get('weights', 'float32')}, {folder_bytes / 1e6:.1f} MB in all",
-        f"Texts: {'characters' if made.pieces.characters else 'byte pairs'}, {len(made.pieces):,} in the vocabulary",
-        f"Kernel here: {made.network.path}",
-        *([f"Validation text: {foretold(found)}"] if found else []),
-        *([shrunk(stored.metrics["shrunk"])] if "shrunk" in stored.metrics else []),
+        f"{model}: {task}",
+        f"Network: {network}; {weights:,} weights, stored as {stored.config.get('weights', 'float32')}, {folder_bytes / 1e6:.1f} MB in all",
+        *more,
+        f"Kernel here: {made.path}",
+        *(f"{part.capitalize()}: {kind.measured(metrics[part])}" for part in ("validation", "test") if part in metrics),
+        *([shrunk(metrics["shrunk"])] if "shrunk" in metrics else []),
     ]
 
 

@@ -1,4 +1,4 @@
-"""`tenor predict`: labels for texts, or for a file of any size, a block at a time, all columns and the order kept."""
+"""`tenor predict`: answers for the lines of a pipe, or for a file of any size, a block at a time, all columns and the order kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -19,52 +19,34 @@ import pyarrow.parquet as pq
 from tenor.data.files import check_exists, decode
 from tenor.data.sources import table_of, text_column
 from tenor.data.tables import Record, Report, Table
-from tenor.data.text import clean
 from tenor.errors import TenorError
-from tenor.pipeline import Pipeline
+from tenor.jobs.answers import Answerer
 
 # A block ends at so many rows or characters: memory stays flat, and batches are still full.
 BLOCK_ROWS, BLOCK_CHARACTERS = 512, 4_000_000
-ADDED = {"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64()}
 _OUTPUTS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-def predict_texts(pipeline: Pipeline, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """label, probability (of that label), probabilities, tokens and tokens_cut of each text, as the user has it."""
-    shares, lengths = pipeline.probabilities([clean(t) for t in texts])
-    best = shares.argmax(1)
-    return [
-        {
-            "label": pipeline.labels[b],
-            "probability": float(share[b]),
-            "probabilities": dict(zip(map(str, pipeline.labels), map(float, share), strict=True)),
-            "tokens": int(n),
-            "tokens_cut": max(0, int(n) - pipeline.text.max_tokens),
-        }
-        for b, share, n in zip(best, shares, lengths, strict=True)
-    ]
-
-
-def predict_pipe(pipeline: Pipeline, descriptor: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def predict_pipe(answerer: Answerer, descriptor: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line of a pipe with its answer: whatever lines have arrived are answered together, none waits for a later one."""
     rest = b""
     while data := os.read(descriptor, 1 << 16):
         *lines, rest = (rest + data).split(b"\n")
         texts = [decode(line).rstrip("\r") for line in lines]
-        yield from zip(texts, predict_texts(pipeline, texts), strict=True)
+        yield from zip(texts, answerer.answers(texts), strict=True)
     if rest:
-        yield decode(rest), predict_texts(pipeline, [decode(rest)])[0]
+        yield decode(rest), answerer.answers([decode(rest)])[0]
 
 
 def predict_file(
-    pipeline: Pipeline, source: Path, out: Path, text: str | None, skip_bad: bool, overwrite: bool, progress: Callable[[int], None] | None = None
+    answerer: Answerer, source: Path, out: Path, text: str | None, skip_bad: bool, overwrite: bool, progress: Callable[[int], None] | None = None
 ) -> dict[str, Any]:
-    """Read a table, write it again with label, probability and tokens_cut; `out` appears whole or not at all.
+    """Read a table, write it again with the answers' columns; `out` appears whole or not at all.
 
     A column that has such a name already is kept, and the new one is called predicted_NAME (predicted_predicted_NAME ...).
 
     Returns:
-        rows, counts of each label, empty (texts of no words), tokens_cut, texts_cut, broken lines left out, the column read, columns added.
+        rows, the answerer's totals, broken lines left out, the column read, columns added.
 
     Raises:
         TenorError: anything wrong with either file.
@@ -83,9 +65,8 @@ def predict_file(
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = list(islice(start, 200))
     column = text_column(table, text, [r.values for r in sample])
-    added = {_free(name, table.columns): kind for name, kind in ADDED.items()}
-    report, totals = Report(), {"rows": 0, "empty": 0, "tokens_cut": 0, "texts_cut": 0}
-    counts = {str(label): 0 for label in pipeline.labels}
+    added = {_free(name, table.columns): kind for name, kind in answerer.columns.items()}
+    report, rows = Report(), 0
     room: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,18 +74,14 @@ def predict_file(
         beside = room / out.name
         with closing(_writer(kind, beside, table, added, sample)) as writer:
             for block in _blocks(table.records(None, report), column):
-                answers = predict_texts(pipeline, [_text(r, column) for r in block])
+                answers = answerer.answers([_text(r, column) for r in block])
                 for record, answer in zip(block, answers, strict=True):
                     _check_columns(record, table, added, kind)
-                    record.values.update(zip(added, (str(answer["label"]), answer["probability"], answer["tokens_cut"]), strict=True))
-                    counts[str(answer["label"])] += 1
-                    totals["empty"] += not answer["tokens"]
-                    totals["tokens_cut"] += answer["tokens_cut"]
-                    totals["texts_cut"] += answer["tokens_cut"] > 0
+                    record.values.update(zip(added, _values(answerer, answer), strict=True))
                 writer.write(block)
-                totals["rows"] += len(block)
+                rows += len(block)
                 if progress:
-                    progress(totals["rows"])
+                    progress(rows)
         with open(beside, "rb") as f:
             os.fsync(f.fileno())
         os.replace(beside, out)
@@ -113,7 +90,11 @@ def predict_file(
     finally:
         if room:
             shutil.rmtree(room, ignore_errors=True)
-    return totals | {"labels": counts, "bad_lines": report.bad_lines, "bad": report.bad, "column": column, "added": list(added), "out": str(out)}
+    return {"rows": rows} | answerer.totals() | {"bad_lines": report.bad_lines, "bad": report.bad, "column": column, "added": list(added), "out": str(out)}
+
+
+def _values(answerer: Answerer, answer: Mapping[str, Any]) -> list[Any]:
+    return [str(answer[name]) if kind == pa.string() else answer[name] for name, kind in answerer.columns.items()]
 
 
 def _text(record: Record, column: str) -> str:

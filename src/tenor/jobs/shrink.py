@@ -15,8 +15,8 @@ from tenor.compact import packed, unpacked
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError
 from tenor.jobs.evaluate import labelled, seen_in_training
+from tenor.jobs.kinds import card_of
 from tenor.pipeline import Pipeline
-from tenor.results.report import CARDS
 from tenor.tasks import task_of
 
 
@@ -62,7 +62,7 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
         config["labels"] = list(order.labels)
     small = replace(small, config=config, metrics=stored.metrics | {"shrunk": found})
     before = store.size(folder)
-    store.write(order.out, small, {"README.md": CARDS[task_of(config)](order.out.name, config, small.metrics, small.history)}, order.overwrite)
+    store.write(order.out, small, {"README.md": card_of(task_of(config))(order.out.name, config, small.metrics, small.history)}, order.overwrite)
     return found | {"folder_bytes_before": before, "folder_bytes": store.size(order.out), "model": str(order.out)}
 
 

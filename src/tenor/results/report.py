@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -110,7 +110,7 @@ def pretrained_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
     return _markdown(title, f"tenor train SOURCE --from {title}", found)
 
 
-def foretold(found: dict[str, Any]) -> str:
+def foretold(found: Mapping[str, Any]) -> str:
     """One sentence: how well are texts foretold?"""
     return f"{found['nats_per_character']:.4f} nats a character ({found['bits_per_character']:.3f} bits), perplexity {found['perplexity']:.3f} and accuracy {found['accuracy']:.3f} a token, {found['tokens']:,} tokens"
 
@@ -145,9 +145,6 @@ def translator_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
     training = _training(metrics, history)
     found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
     return _markdown(title, f'tenor translate "a text" -m {title}', found)
-
-
-CARDS = {"classify": card, "pretrain": pretrained_card, "generate": generator_card}
 
 
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:

@@ -25,7 +25,7 @@ from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
 from tenor.training.vectors import neighbour_counts, word_vectors
 
-DRAWS = 4096  # words drawn a batch, about 1,500 of them distinct: more cost time and change the loss little
+DRAWS = 1024  # words drawn a batch, about 600 of them distinct: 4,096 take longer, and a language model of 512 units learnt as well with these (docs/experiments.md)
 
 
 class LanguageExamples:

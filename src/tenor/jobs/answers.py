@@ -1,0 +1,87 @@
+"""What `tenor predict` answers: for each text a few named values, and a line for people; in the end what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import pyarrow as pa
+from rich.markup import escape
+
+from tenor.data.text import clean
+from tenor.errors import plural
+from tenor.pipeline import Pipeline
+
+
+class Answerer(Protocol):
+    """A model, asked about texts. `columns` are the values of an answer that a table gets, in its order, with their types."""
+
+    columns: Mapping[str, pa.DataType]
+
+    def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """An answer a text, its values by name."""
+
+    def line(self, text: str, answer: Mapping[str, Any]) -> str:
+        """An answer for people (rich's markup)."""
+
+    def piped(self, text: str, answer: Mapping[str, Any]) -> str:
+        """An answer on one line for a pipe: its values, then the text, between tabs."""
+
+    def totals(self) -> dict[str, Any]:
+        """What all answers so far come to, for machines."""
+
+    def summary(self) -> list[str]:
+        """The same in sentences, warnings among them."""
+
+    def warnings(self) -> list[str]:
+        """What the user should know of the answers so far."""
+
+
+class Labels:
+    """Of a classifier: label, probability (of that label), probabilities, tokens, and tokens_cut (those that were beyond its reach)."""
+
+    columns: Mapping[str, pa.DataType] = MappingProxyType({"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64()})
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.labels = {str(label): 0 for label in pipeline.labels}
+        self.numbers = {"empty": 0, "tokens_cut": 0, "texts_cut": 0}
+
+    def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        pipeline = self.pipeline
+        shares, lengths = pipeline.probabilities([clean(t) for t in texts])
+        answers = [
+            {
+                "label": pipeline.labels[best],
+                "probability": float(share[best]),
+                "probabilities": dict(zip(map(str, pipeline.labels), map(float, share), strict=True)),
+                "tokens": int(n),
+                "tokens_cut": max(0, int(n) - pipeline.text.max_tokens),
+            }
+            for best, share, n in zip(shares.argmax(1), shares, lengths, strict=True)
+        ]
+        for answer in answers:
+            self.labels[str(answer["label"])] += 1
+            self.numbers["empty"] += not answer["tokens"]
+            self.numbers["tokens_cut"] += answer["tokens_cut"]
+            self.numbers["texts_cut"] += answer["tokens_cut"] > 0
+        return answers
+
+    def line(self, text: str, answer: Mapping[str, Any]) -> str:
+        lost = f"  ({plural(answer['tokens_cut'], 'token')} cut)" if answer["tokens_cut"] else "" if answer["tokens"] else "  (a text of no words)"
+        return f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(text[:200])}{lost}"
+
+    def piped(self, text: str, answer: Mapping[str, Any]) -> str:
+        return f"{answer['label']}\t{answer['probability']:.4f}\t{text}"
+
+    def totals(self) -> dict[str, Any]:
+        return {"labels": dict(self.labels), **self.numbers}
+
+    def summary(self) -> list[str]:
+        cut = f"{plural(self.numbers['texts_cut'], 'text')} cut, by {plural(self.numbers['tokens_cut'], 'token')}."
+        return [", ".join(f"{n:,} {label}" for label, n in self.labels.items()) + ".", *([cut] if self.numbers["texts_cut"] else []), *self.warnings()]
+
+    def warnings(self) -> list[str]:
+        empty = self.numbers["empty"]
+        return [f"{plural(empty, 'text')} without words, answered with what holds for a text of no words."] if empty else []
