@@ -42,12 +42,21 @@ def pairs(rows, seed=0, names=()):
     return out
 
 
-SMALL = {"hidden": 32, "embedding": 32, "vocab": 300, "epochs": 12, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.0, "embedding_dropout": 0.0, "piece_dropout": 0.0,
+SMALL = {"hidden": 32, "embedding": 32, "vocab": 300, "epochs": 12, "batch_size": 16, "learning_rate": 0.01, "dropout": 0.0, "embedding_dropout": 0.0, "piece_dropout": 0.0,
          "label_smoothing": 0.0, "precision": "float32", "max_tokens": 30}  # fmt: skip
 
 
 def preset(**changes):
     return translate_preset(**(SMALL | changes))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These networks are so small that threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

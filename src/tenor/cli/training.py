@@ -20,7 +20,7 @@ from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show
 def train(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text), a folder, an archive, or a data set: imdb, sample.")],
-    task: Annotated[Literal["classify", "generate"], typer.Option(help="classify: texts to labels. generate: a text goes on.")] = "classify",
+    task: Annotated[Literal["classify", "generate", "translate"], typer.Option(help="classify: texts to labels. generate: a text goes on. translate: texts to their counterparts (--text FROM --label INTO).")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,
@@ -45,6 +45,9 @@ def train(
     start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en, in installs that have it.")] = None,
     teacher: Annotated[str | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of each answer that is spread over all labels.")] = None,
+    attention: Annotated[Literal["dot", "additive"] | None, typer.Option(help="How a translator finds where to look.")] = None,
+    feeding: Annotated[bool, typer.Option("--feeding", help="Input feeding of a translator: what was said goes into the next step; trains in twice the time.")] = False,
+    separate: Annotated[bool, typer.Option("--separate", help="A vocabulary for each side of a translator, not one for both.")] = False,
     seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -68,6 +71,7 @@ def train(
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
         "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing,
+        "attention": attention, "feeding": feeding or None, "shared": False if separate else None,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
@@ -78,6 +82,7 @@ def train(
         _check_heard(context, task, kind.options)
         _train_task(TaskOrder(task, source, out_folder, kind.preset(**changes), text, label, skip_bad, resume, overwrite, command), kind.shown, as_json)
         return
+    _check_heard(context, task, _SOME.keys() - _TRANSLATE)
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
@@ -95,7 +100,8 @@ def train(
 # Options of train that not every task has, by their parameters.
 _SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
          "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-         "label_smoothing": "--label-smoothing"}  # fmt: skip
+         "label_smoothing": "--label-smoothing", "attention": "--attention", "feeding": "--feeding", "separate": "--separate"}  # fmt: skip
+_TRANSLATE = {"attention", "feeding", "separate"}
 
 
 def _check_heard(context: typer.Context, task: str, options: Collection[str]) -> None:

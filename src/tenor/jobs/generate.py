@@ -74,7 +74,7 @@ class Generating:
             TenorError: no text, or anything wrong with the files.
         """
         found = read_plain_or_texts(resolve(source, progress), text, skip_bad)
-        texts = {"train": found.texts, "test": found.test}.get(part or "", [*found.texts, *found.test])
+        texts = {None: [*found.texts, *found.test], "train": found.texts, "test": found.test}.get(part, [])
         if not texts:
             raise TenorError(f"No text in {found.name}{f' is of part {part!r}' if part else ''}; evaluation needs at least one. Choose the column with --text.")
         began = time.perf_counter()

@@ -96,7 +96,7 @@ class Kind(Protocol):
 
 
 # Where the Kind of each task is: loaded when it is asked for, since a task may need what others do not.
-_HOMES = {"generate": "tenor.jobs.generate"}
+_HOMES = {"generate": "tenor.jobs.generate", "translate": "tenor.jobs.translate"}
 TASKS = ("classify", *_HOMES)
 
 
