@@ -11,12 +11,14 @@ DOES = {
     "classify": "labels texts",
     "generate": "generates text",
     "translate": "translates",
+    "chat": "chats",
     "pretrain": "knows a language and no labels yet",
 }
 COMMANDS = {
     "classify": 'tenor predict "a text" -m {}',
     "generate": 'tenor generate "a prompt" -m {}',
     "translate": 'tenor translate "a text" -m {}',
+    "chat": "tenor chat -m {}",
     "pretrain": "tenor train SOURCE --from {}",
 }
 

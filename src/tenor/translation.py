@@ -52,6 +52,8 @@ class Translation:
         smoothing: of the loss, in training.
     """
 
+    task = "translate"
+
     def __init__(
         self, source: Subwords, target: Subwords, text: TextConfig, model: TranslateConfig, device: Device = "auto", precision: ReadingPrecision = "auto", smoothing: float = 0.0
     ) -> None:
@@ -101,18 +103,22 @@ class Translation:
         if not pairs:
             raise TenorError("There is no pair to measure translations by. Choose the columns with --text and --label.")
         answers = self.translate([p.source for p in pairs], search)
-        sources, targets = (cut(side.encode(texts)[0], self.text.max_tokens, "head") for side, texts in ((self.source, [p.source for p in pairs]), (self.target, [p.target for p in pairs])))
+        numbers = {"perplexity": self.perplexity(pairs), "tokens_cut": sum(a.tokens_cut for a in answers)}
+        return {"pairs": len(pairs)} | agreement([a.text for a in answers], [p.target for p in pairs]) | numbers
+
+    def perplexity(self, pairs: Sequence[Pair]) -> float:
+        """Of the tokens of the targets, their ends included."""
+        sources, targets = self._read([p.source for p in pairs])[0], self._targets(pairs)
         total, tokens = 0.0, 0
         self.network.freeze()
         with torch.inference_mode():
             for rows in by_length(sources.lengths, SENTENCES):
                 scores = self.network.scores(*facing(sources, targets, rows))
                 total, tokens = total + float(scores.loss) * scores.rows, tokens + scores.rows
-        numbers = {"perplexity": math.exp(min(700.0, total / tokens)), "tokens_cut": sum(a.tokens_cut for a in answers)}
-        return {"pairs": len(pairs)} | agreement([a.text for a in answers], [p.target for p in pairs]) | numbers
+        return math.exp(min(700.0, total / tokens))
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
-        config = {"task": "translate", "text": asdict(self.text), "model": asdict(self.model)} | more
+        config = {"task": self.task, "text": asdict(self.text), "model": asdict(self.model)} | more
         pieces = self.source.to_json() if self.model.shared else json.dumps({"source": json.loads(self.source.to_json()), "target": json.loads(self.target.to_json())})
         return Stored(config, pieces, {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}, metrics, history)
 
@@ -125,7 +131,7 @@ class Translation:
     def rebuilt(cls, stored: Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Translation:
         """Raises TenorError if the folder is of another task, or pieces, settings and weights do not fit each other."""
         config = stored.config
-        check_task(config, "translate")
+        check_task(config, cls.task)
         text, model = build(TextConfig, config.get("text", {})), build(TranslateConfig, config.get("model", {}))
         check(text, model)
         source, target = _pieces(stored.tokenizer, model.shared)
@@ -145,7 +151,10 @@ class Translation:
     def _read(self, texts: Sequence[str]) -> tuple[Ragged, Chunks, np.ndarray]:
         """Ids as they are read, the words, and [texts] lengths before cutting."""
         ids, words = self.source.encode(texts)
-        return cut(ids, self.text.max_tokens, "head"), words, ids.lengths
+        return cut(ids, self.text.max_tokens, self.text.keep), words, ids.lengths
+
+    def _targets(self, pairs: Sequence[Pair]) -> Ragged:
+        return cut(self.target.encode([p.target for p in pairs])[0], self.text.max_tokens, "head")
 
     def _found(self, ids: Ragged, search: Search) -> list[tuple[int, Found]]:
         """Of each text that has a piece, its row and its translation."""
@@ -171,8 +180,9 @@ class Translation:
 
     def _spelled(self, ids: np.ndarray, words: Chunks, row: int) -> list[str]:
         """The pieces of a source; an unknown word whole."""
-        unknown = iter([w for i in words.index[row] if not self.source.known(w := words.distinct[i])])
-        return [next(unknown) if i == UNK else self.source.names[i] for i in ids.tolist()]
+        unknown = [w for i in words.index[row] if not self.source.known(w := words.distinct[i])]
+        kept = iter(unknown[len(unknown) - int((ids == UNK).sum()) :] if self.text.keep == "tail" else unknown)
+        return [next(kept) if i == UNK else self.source.names[i] for i in ids.tolist()]
 
 
 def _pieces(tokenizer: str, shared: bool) -> tuple[Subwords, Subwords]:

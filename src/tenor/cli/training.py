@@ -20,7 +20,7 @@ from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show
 def train(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text), a folder, an archive, or a data set: imdb, sample.")],
-    task: Annotated[Literal["classify", "generate", "translate"], typer.Option(help="classify: texts to labels. generate: a text goes on. translate: texts to their counterparts (--text FROM --label INTO).")] = "classify",
+    task: Annotated[Literal["classify", "generate", "translate", "chat"], typer.Option(help="classify: texts to labels. generate: a text goes on. translate: texts to their counterparts (--text FROM --label INTO). chat: prompts to replies (two columns, or the turns of a plain file).")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,

@@ -83,6 +83,10 @@ class Subwords:
             parts.append(left.pop() if i == UNK and left else self.names[i] if i >= len(SPECIALS) else "")
         return "".join(parts).replace(_SPACE, " ").strip()
 
+    def piece(self, i: int) -> str:
+        """The text of one id, with the space before it; nothing for the special ones."""
+        return self.names[i].replace(_SPACE, " ") if i >= len(SPECIALS) else ""
+
     def known(self, word: str) -> bool:
         return all(c in self.ids for c in word)
 

@@ -96,7 +96,7 @@ class Kind(Protocol):
 
 
 # Where the Kind of each task is: loaded when it is asked for, since a task may need what others do not.
-_HOMES = {"generate": "tenor.jobs.generate", "translate": "tenor.jobs.translate"}
+_HOMES = {"generate": "tenor.jobs.generate", "translate": "tenor.jobs.translate", "chat": "tenor.jobs.chat"}
 TASKS = ("classify", *_HOMES)
 
 

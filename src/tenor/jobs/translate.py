@@ -11,7 +11,7 @@ import pyarrow as pa
 from rich.markup import escape
 
 from tenor.config import Device, ReadingPrecision
-from tenor.data.aligned import divided, read_pairs
+from tenor.data.aligned import Pair, Pairs, divided, read_pairs
 from tenor.data.datasets import Progress, resolve
 from tenor.errors import TenorError, plural
 from tenor.jobs.kinds import Parts, TaskOrder
@@ -50,13 +50,7 @@ class Translating:
         return translated(dict(found))
 
     def described(self, made: Translation) -> list[str]:
-        m = made.model
-        cell, feeding = m.cell.upper(), ", input feeding" if m.feeding else ""
-        pieces = f"{len(made.source):,} byte pairs for both sides" if m.shared else f"{len(made.source):,} and {len(made.target):,} byte pairs"
-        return [
-            f"embedding {m.embedding}, encoder {m.layers} x bidirectional {cell} {m.hidden // 2}, decoder {1 + m.layers} x {cell} {m.hidden}, {m.attention} attention{feeding}",
-            f"Texts: {pieces}, at most {made.text.max_tokens} a text",
-        ]
+        return described(made)
 
     def card(self, title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
         return translator_card(title, config, metrics, history)
@@ -72,10 +66,7 @@ class Translating:
         """
         names = made.columns or (None, None)
         found = read_pairs(resolve(source, progress), text or names[0], label or names[1], skip_bad)
-        pairs = [p for p in found.pairs if part is None or p.part == part]
-        if not pairs:
-            parts = ", ".join(sorted({p.part for p in found.pairs if p.part}))
-            raise TenorError(f"No pair of {found.name} is of part {part}; {f'its parts are {parts}' if parts else 'it has no parts of its own'}. Leave --part out to take all pairs.")
+        pairs = of_part(found, part)
         began = time.perf_counter()
         result = made.measure(pairs)
         return result | {"seconds": round(time.perf_counter() - began, 3), "notes": found.notes}
@@ -121,6 +112,26 @@ class Translations:
             *([f"{plural(empty, 'text')} empty, and so the translation."] if empty else []),
             *([f"{plural(cut, 'text')} cut, by {plural(self.numbers['tokens_cut'], 'token')}."] if cut else []),
         ]
+
+
+def of_part(found: Pairs, part: str | None) -> list[Pair]:
+    """Raises TenorError if there is no pair of it."""
+    pairs = [p for p in found.pairs if part is None or p.part == part]
+    if not pairs:
+        parts = ", ".join(sorted({p.part for p in found.pairs if p.part}))
+        raise TenorError(f"No pair of {found.name} is of part {part}; {f'its parts are {parts}' if parts else 'it has no parts of its own'}. Leave --part out to take all pairs.")
+    return pairs
+
+
+def described(made: Translation) -> list[str]:
+    """The network, and what it reads."""
+    m = made.model
+    cell, feeding = m.cell.upper(), ", input feeding" if m.feeding else ""
+    pieces = f"{len(made.source):,} byte pairs for both sides" if m.shared else f"{len(made.source):,} and {len(made.target):,} byte pairs"
+    return [
+        f"embedding {m.embedding}, encoder {m.layers} x bidirectional {cell} {m.hidden // 2}, decoder {1 + m.layers} x {cell} {m.hidden}, {m.attention} attention{feeding}",
+        f"Texts: {pieces}, at most {made.text.max_tokens} a text",
+    ]
 
 
 def explained(made: Translation, text: str, out: Path, search: Search) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,8 +33,8 @@ RARE, UNKNOWN = 5, 0.5
 class Side:
     """The training texts of one side, whose spelling differs from epoch to epoch."""
 
-    def __init__(self, pieces: Subwords, texts: Sequence[str], share: float, limit: int, seed: int) -> None:
-        self.pieces, self.words, self.limit = pieces, pieces.words(texts), limit
+    def __init__(self, pieces: Subwords, texts: Sequence[str], share: float, limit: int, keep: str, seed: int) -> None:
+        self.pieces, self.words, self.limit, self.keep = pieces, pieces.words(texts), limit, keep
         self.plain = gathered(pieces.spell(self.words.distinct), self.words, self.words.index.values)
         self.variants = VARIANTS if share else 1
         spelled = pieces.spell(self.words.distinct, share, self.variants, seed)
@@ -45,7 +45,7 @@ class Side:
         index = self.words.index.values
         rows = index.astype(np.int64) * self.variants + rng.integers(self.variants, size=len(index))
         rows[unknown] = len(self.spelled) - 1
-        return cut(gathered(self.spelled, self.words, rows), self.limit, "head")
+        return cut(gathered(self.spelled, self.words, rows), self.limit, self.keep)
 
 
 class PairExamples:
@@ -80,19 +80,28 @@ class PairExamples:
         return digest.hexdigest()
 
 
-def fit(
-    pairs: Sequence[Pair], validation_pairs: Sequence[Pair], preset: Preset, events: Events | None = None, work: Path | None = None
-) -> tuple[Translation, Outcome]:
-    """Train a translator; the caller's random state is left as it was.
+Kind = TypeVar("Kind", bound=Translation)
+
+
+def fit(pairs: Sequence[Pair], validation_pairs: Sequence[Pair], preset: Preset, events: Events | None = None, work: Path | None = None) -> tuple[Translation, Outcome]:
+    """`learn` to translate."""
+    return learn(Translation, pairs, validation_pairs, preset, events, work)
+
+
+def learn(
+    kind: type[Kind], pairs: Sequence[Pair], validation_pairs: Sequence[Pair], preset: Preset, events: Events | None = None, work: Path | None = None
+) -> tuple[Kind, Outcome]:
+    """Train a translator, or what is one; the caller's random state is left as it was.
 
     Args:
+        kind: what is made.
         pairs: to learn from. One whose target is longer than `max_tokens` is left out; a source is cut to that.
         validation_pairs: to choose the epoch by; may be none.
         preset: all settings.
         events: is told how it goes. work: folder for checkpoints; one found there is gone on with.
 
     Returns:
-        The translator, and how it came to be. In its history `loss` is nats a piece of the target, `accuracy` the share of pieces that got the greatest probability.
+        It, and how it came to be. In its history `loss` is nats a piece of the target, `accuracy` the share of pieces that got the greatest probability.
 
     Raises:
         TenorError: a setting outside its range, too few pairs, a loss that is no number, another run's checkpoint.
@@ -107,12 +116,12 @@ def fit(
         raise TenorError(f"The decoder writes {text.max_tokens} tokens at most, and only {plural(len(fitting), 'pair')} of {len(pairs):,} have a target so short. Raise --max-tokens.")
     kept = [pairs[i] for i in fitting]
     share, aside = preset.model.piece_dropout, [validation_pairs[i] for i in fits(validation_pairs, target, text.max_tokens)]
-    sides = [Side(p, texts, share, text.max_tokens, config.seed) for p, texts in ((source, [p.source for p in kept]), (target, [p.target for p in kept]))]
-    validation = (cut(source.encode([p.source for p in aside])[0], text.max_tokens, "head"), target.encode([p.target for p in aside])[0])
+    sides = [Side(p, texts, share, text.max_tokens, keep, config.seed) for p, texts, keep in ((source, [p.source for p in kept], text.keep), (target, [p.target for p in kept], "head"))]
+    validation = (cut(source.encode([p.source for p in aside])[0], text.max_tokens, text.keep), target.encode([p.target for p in aside])[0])
     examples = PairExamples(sides[0], sides[1], validation, preset)
     with torch.random.fork_rng():
         seed_torch(config.seed)
-        made = Translation(source, target, text, preset.model, config.device, config.precision, config.label_smoothing)
+        made = kind(source, target, text, preset.model, config.device, config.precision, config.label_smoothing)
         settings: dict[str, Any] = asdict(text) | asdict(preset.model) | asdict(config)
         settings |= {"data": examples.fingerprint(), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
         outcome = train_network(made.network, examples, config, events or Events(), work, settings)
