@@ -10,13 +10,14 @@ from tenor import TenorError
 from tenor.conversation import Conversation
 from tenor.data.aligned import Pair
 from tenor.data.turns import read_turns
+from tenor.jobs.chat import Replies
 from tenor.models.chat import _said_after, distinct
 from tenor.models.generate import Sampling
 from tenor.training.presets_chat import chat_preset
 from tenor.training.translate import learn
 
 PLAY = "ROMEO:\nGood morrow,\ncousin.\n\nBENVOLIO:\nGood morrow!\n \nROMEO:\nIs the day so young?\n\nNay.\n"
-SMALL = {"hidden": 16, "embedding": 16, "vocab": 300, "epochs": 3, "batch_size": 8, "learning_rate": 0.01, "precision": "float32", "max_tokens": 12}
+SMALL = {"hidden": 16, "embedding": 16, "vocab": 300, "epochs": 15, "batch_size": 8, "learning_rate": 0.01, "precision": "float32", "max_tokens": 12}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,12 +38,12 @@ def made() -> Conversation:
 
 def test_neighbouring_turns_are_prompt_and_reply(tmp_path):
     path = tmp_path / "play.txt"
-    path.write_text(PLAY * 5)
+    path.write_text("\n".join([PLAY] * 5))
     read = read_turns(path, None, None)
     assert [p[:2] for p in read.pairs[:3]] == [("Good morrow, cousin.", "Good morrow!"), ("Good morrow!", "Is the day so young?"), ("Is the day so young?", "Nay.")]
     assert [p.part for p in read.pairs].count("val") == 2 and read.pairs[-1].part == "val"
     path.write_text("one turn alone\n")
-    with pytest.raises(TenorError, match="parted by blank lines; .* has 1"):
+    with pytest.raises(TenorError, match=r"parted by blank lines; .* has 1"):
         read_turns(path, None, None)
     table = tmp_path / "pairs.tsv"
     table.write_text("ask\tsay\na b\tc d\n")
@@ -71,6 +72,11 @@ def test_no_three_tokens_are_said_twice(made):
     assert _said_after([4, 5, 6, 4, 5]) == {6} and _said_after([4, 5, 6]) == set() == _said_after([4])
 
 
+def test_predict_replies(made):
+    answers = Replies(made).answers(["how are you a", ""])
+    assert answers[0]["reply"] and answers[1] == {"reply": ""}
+
+
 def test_what_is_measured(made):
     assert distinct(["a b a b", "a"]) == (2 / 5, 2 / 3) and distinct([]) == (0, 0)
     pairs = [Pair("how are you a", "I am very a", None)]
@@ -82,13 +88,11 @@ def test_what_is_measured(made):
 
 
 def test_commands(tmp_path, tenor):
-    (tmp_path / "play.txt").write_text(PLAY * 12)
+    (tmp_path / "play.txt").write_text("".join(f"ROMEO:\nMy name is {i}.\n\n" for i in range(48)))
     done = tenor("train", "play.txt", "--task", "chat", "--hidden", 16, "--embedding", 16, "--epochs", 1, "--vocab", 300, "--out", "c")
     assert done.code == 0 and "distinct-1" in done.out and "turns" in done.out, done.err
     first = tenor("chat", "-m", "c", "--prompt", "Good morrow!", "--seed", 1).out
     assert first == tenor("chat", "-m", "c", "--seed", 1, stdin="Good morrow!\n").out and first.endswith("\n")
     assert tenor("evaluate", "play.txt", "-m", "c", "--part", "val", "--json").json["pairs"] == 5
-    assert set(tenor("predict", "Nay.", "-m", "c", "--json").json[0]) == {"text", "reply"}
-    for command, words in [(("chat", "-m", "c", "--prompt", " "), "this one is empty"), (("translate", "a", "-m", "c"), "This model chats. Use tenor chat -m MODEL")]:
-        failed = tenor(*command)
-        assert failed.code == 2 and words in failed.err, failed.err
+    failed = tenor("translate", "a", "-m", "c")
+    assert failed.code == 2 and "This model chats. Use tenor chat -m MODEL" in failed.err, failed.err

@@ -109,7 +109,7 @@ def learn(
     config, text = preset.train, preset.text
     check(text, preset.model, config)
     if len(pairs) < LEAST_PAIRS:
-        raise TenorError(f"Learning to translate needs at least {LEAST_PAIRS} pairs to learn from; there are {len(pairs)}. Give more.")
+        raise TenorError(f"At least {LEAST_PAIRS} pairs are needed to learn from; there are {len(pairs)}. Give more.")
     source, target = pieces_of(pairs, preset)
     fitting = fits(pairs, target, text.max_tokens)
     if len(fitting) < LEAST_PAIRS:
