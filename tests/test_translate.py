@@ -110,6 +110,8 @@ CASES = [{"cell": cell, "attention": attention, "feeding": feeding, "shared": Fa
 def test_the_search_finds_the_most_probable_of_all(case):
     """Against the loss of every text of up to 3 tokens that there is."""
     model = network(**case)
+    with torch.no_grad():
+        model.bias[UNK] += 2
     sources, limit = ragged([3, 4, 5], [6, 1]), 3
     every = [w for n in range(limit + 1) for w in product([UNK, 3, 4, 5, 6], repeat=n)]
     batch = pack(sources, np.arange(2))
