@@ -205,7 +205,7 @@ def test_commands(tmp_path, tenor, model):
     said = tenor("generate", "the", "-m", "g", "--length", 20, "--seed", 1).out
     assert said.startswith("the") and said == "the" + tenor("generate", "the", "-m", "g", "--length", 20, "--seed", 1, "--json").json["texts"][0] + "\n"
     (answer,) = tenor("predict", "the", "-m", "g", "--json").json
-    assert answer["text"] == "the" and len(answer["generated"]) == 200
+    assert answer["text"] == "the" and 0 < len(answer["generated"]) <= 200
     assert tenor("evaluate", "cats.txt", "-m", "g", "--json").json["tokens"] == len(LINE) * 30 - 1
     for command, words in [
         (("generate", "the", "-m", model), "This model labels texts. Use tenor predict"),
@@ -221,3 +221,13 @@ def test_a_text_of_part_test_is_not_learnt_even_if_it_stands_among_the_others(tm
     path.write_text('{"text":"same text","split":"train"}\n{"text":"other","split":"train"}\n{"text":"Same text","split":"test"}\n')
     found = read_plain_or_texts(path, None, False)
     assert found.texts == ["other"] and found.test == ["Same text"] and any("part test too" in note for note in found.notes)
+
+
+def test_what_is_no_character_and_what_is_cut(tmp_path):
+    pairs = Pieces.train(["ab \ud800 cd " * 30], TextConfig(tokens="bpe", vocab=300))
+    writer = pairs.writer()
+    assert "".join(writer.write(int(i)) for i in pairs.encode("ab \ud800 \U0001f600")) == "ab � \U0001f600"
+    path = tmp_path / "cut.txt"
+    path.write_bytes("ab".encode("utf-16")[:-1])
+    with pytest.raises(TenorError, match="begins as UTF-16"):
+        read_plain_or_texts(path)

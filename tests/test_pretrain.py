@@ -109,7 +109,7 @@ def test_resuming_gives_the_same_weights(texts, tmp_path):
 
 def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
     run(order(texts, tmp_path / "p"), silent, Events())
-    with pytest.raises(TenorError, match="Train a classifier from it: tenor train SOURCE --from MODEL"):
+    with pytest.raises(TenorError, match=r"no labels yet\. Use tenor train SOURCE --from MODEL"):
         Pipeline.rebuilt(store.read(tmp_path / "p"))
     assert "tenor train SOURCE --from p" in tenor("info", "p").out
     assert "--hidden cannot be chosen" in tenor("train", reviews, "--from", "p", "--hidden", 9, "--out", "q").err

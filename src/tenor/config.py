@@ -77,6 +77,7 @@ class TrainConfig:
     lazy_embedding: bool = True  # Adam moves the words of the batch only (torch.optim.SparseAdam's rule), not all by their momentum
     weight_decay: float = 0.0
     label_smoothing: float = 0.0  # share of each answer that is spread over all labels (Szegedy et al. 2016, arXiv 1512.00567v3)
+    adversarial: float = 0.0  # each text is learnt a second time, its vectors moved by this share of their length against the network (models/adversarial.py)
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0
     device: Device = "auto"
@@ -117,7 +118,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 # The least that each number may be, and for shares (dropouts) also the most.
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0}  # fmt: skip
-_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing")
+_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing", "adversarial")
 _ABOVE_0 = ("learning_rate", "adam_epsilon")
 _LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add
 

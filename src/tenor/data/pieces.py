@@ -59,7 +59,7 @@ class Pieces:
     def encode(self, text: str) -> np.ndarray:
         """[N] int32; a character that is not among the pieces is UNK."""
         if not self.characters:
-            return np.array(self.inner.encode(text, add_special_tokens=False).ids, np.int32)
+            return np.array(self.inner.encode(_whole(text), add_special_tokens=False).ids, np.int32)
         codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
         if not len(codes):
             return np.zeros(0, np.int32)
@@ -124,6 +124,11 @@ class Writer:
         return self.decoder.decode(b"", True)
 
 
+def _whole(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell, is no character and has no bytes: it becomes the mark for that."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def _names(inner: hf.Tokenizer) -> list[str]:
     """By id; empty where there is a gap."""
     return [inner.id_to_token(i) or "" for i in range(inner.get_vocab_size())]
@@ -143,7 +148,7 @@ def _train_bpe(texts: Sequence[str], vocab: int) -> hf.Tokenizer:
     inner.decoder = hf.decoders.ByteLevel()
     trainer = hf.trainers.BpeTrainer(vocab_size=vocab, special_tokens=SPECIALS, initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     step = max(1, round(sum(map(len, texts)) / _BPE_CHARACTERS))
-    portions = ["".join(lines[i : i + _LINES]) for text in texts for lines in [text.splitlines(keepends=True)] for i in range(0, len(lines), _LINES)]
+    portions = [_whole("".join(lines[i : i + _LINES])) for text in texts for lines in [text.splitlines(keepends=True)] for i in range(0, len(lines), _LINES)]
     inner.train_from_iterator(portions[::step], trainer)
     # The trainer wants the specials as added tokens, and those are also found in texts: a text that spells <pad> is no <pad>.
     return hf.Tokenizer.from_str(json.dumps(json.loads(inner.to_str()) | {"added_tokens": []}))

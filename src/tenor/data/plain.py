@@ -69,7 +69,9 @@ def _plain(entry: files.Entry) -> Texts:
     notes = []
     try:
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise TenorError(f"{entry.name} begins as UTF-16 and does not go on so: {error.reason} at byte {error.start:,} of {len(data):,}. The file is cut or damaged; copy it again.") from error
         text = data.decode("latin-1")
         notes.append("The file is not UTF-8 and was read as Latin-1.")
     text = text.replace("\r\n", "\n")

@@ -20,7 +20,7 @@ from tenor.models.language import LanguageModel
 from tenor.pretrained import Pretrained
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised
-from tenor.training.loop import Outcome, seed_torch
+from tenor.training.loop import Outcome, by_loss, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
 from tenor.training.vectors import neighbour_counts, word_vectors
@@ -93,6 +93,6 @@ def pretrain(train: Tokenised, validation_texts: Sequence[str], preset: Preset, 
             network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         settings = asdict(preset.text) | asdict(preset.model) | asdict(config)
         settings |= {"data": examples.fingerprint(tokenizer), "kernel": network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
-        outcome = train_network(network, examples, config, events or Events(), work, settings)
+        outcome = train_network(network, examples, config, events or Events(), work, settings, by_loss)
     encoder = {k.removeprefix("encoder."): v.cpu().numpy() for k, v in outcome.weights.items() if k.startswith("encoder.")}
     return Pretrained(tokenizer, preset.text, preset.model, encoder), outcome
