@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from tenor.api_generate import Generator
     from tenor.api_tag import Tagger
     from tenor.api_transcribe import Transcriber
+    from tenor.api_translate import Translator
     from tenor.errors import TenorError
 
-__all__ = ["Classifier", "Generator", "Tagger", "TenorError", "Transcriber", "load"]
-_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "Tagger": "tenor.api_tag", "load": "tenor.api", "TenorError": "tenor.errors", "Transcriber": "tenor.api_transcribe"}
+__all__ = ["Classifier", "Generator", "Tagger", "TenorError", "Transcriber", "Translator", "load"]
+_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "Tagger": "tenor.api_tag", "Translator": "tenor.api_translate", "load": "tenor.api", "TenorError": "tenor.errors", "Transcriber": "tenor.api_transcribe"}
 
 
 def __getattr__(name: str) -> Any:

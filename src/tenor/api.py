@@ -16,6 +16,7 @@ from tenor import store
 from tenor.api_generate import Generator
 from tenor.api_tag import Tagger
 from tenor.api_transcribe import Transcriber
+from tenor.api_translate import Translator
 from tenor.box.names import model_folder
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
@@ -171,8 +172,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
+# The estimators of the tasks but classification.
+_OTHERS: dict[str, Any] = {"generate": Generator, "tag": Tagger, "transcribe": Transcriber, "translate": Translator}
+
+
 def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecision = "auto") -> Any:
-    """The Classifier, Generator or Transcriber of a model folder, whoever wrote it; needs no training data and executes nothing.
+    """The estimator (Classifier, Generator, Tagger, Transcriber, Translator) of a model folder, whoever wrote it; needs no training data and executes nothing.
 
     Args:
         folder: of the model, or "reviews-en", in installs that have it (a folder of that name is "./reviews-en").
@@ -183,12 +188,9 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
         TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.
     """
     stored = store.read(model_folder(folder))
-    if task_of(stored.config) == "generate":
-        return Generator.of(stored, device, precision)
-    if task_of(stored.config) == "transcribe":
-        return Transcriber.of(stored, device, precision)
-    if task_of(stored.config) == "tag":
-        return Tagger.of(stored, device, precision)
+    task = task_of(stored.config)
+    if task in _OTHERS:
+        return _OTHERS[task].of(stored, device, precision)
     parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
     model = Classifier(**parameters)
     model.pipeline_ = Pipeline.rebuilt(stored, device, precision)

@@ -45,6 +45,23 @@ class ModelConfig:
     tied: bool = False  # tokens are foretold with the vectors that they are read with; of models that generate
 
 
+
+@dataclass(frozen=True)
+class TranslateConfig:
+    """The network of models that translate."""
+
+    cell: Cell = "lstm"
+    layers: int = 1  # of the encoder, and of the decoder behind the one that looks
+    hidden: int = 512  # units of the decoder's layers; each direction of the encoder has a half of them
+    embedding: int = 256
+    shared: bool = True  # one table of pieces for both sides
+    attention: Literal["dot", "additive"] = "dot"
+    feeding: bool = False  # what was said goes into the decoder's first layer, step by step
+    embedding_dropout: float = 0.0  # the same features in all tokens of a text
+    dropout: float = 0.0  # on what goes from part to part
+    piece_dropout: float = 0.0  # chance that a merge of pieces is passed over, each time, so that words are spelled in many ways
+
+
 @dataclass(frozen=True)
 class SoundConfig:
     """From sounds and what is said in them to steps and symbols; and how a training joins and changes recordings, anew each time it hears them."""
@@ -165,7 +182,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
              "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
-_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "label_smoothing", "adversarial",
+_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing", "adversarial",
            "input_dropout", "speed", "warp", "singles", "alone", "noisy", "once_dropout", "beside_dropout", "recurrent_dropout")  # fmt: skip
 _ABOVE_0 = ("learning_rate", "adam_epsilon")
 _LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add

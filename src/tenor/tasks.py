@@ -12,6 +12,8 @@ DOES = {
     "generate": "generates text",
     "transcribe": "writes down what is said",
     "tag": "tags words",
+    "translate": "translates",
+    "chat": "chats",
     "pretrain": "knows a language and no labels yet",
 }
 COMMANDS = {
@@ -19,6 +21,8 @@ COMMANDS = {
     "generate": 'tenor generate "a prompt" -m {}',
     "transcribe": "tenor transcribe FILE.wav -m {}",
     "tag": 'tenor predict "words to tag" -m {}',
+    "translate": 'tenor translate "a text" -m {}',
+    "chat": "tenor chat -m {}",
     "pretrain": "tenor train SOURCE --from {}",
 }
 

@@ -12,10 +12,12 @@ import typer
 from rich.markup import escape
 
 import tenor
+from tenor.cli.chatting import chat
 from tenor.cli.generating import generate
 from tenor.cli.keeping import data, info, shrink
 from tenor.cli.listening import transcribe
 from tenor.cli.training import pretrain, train
+from tenor.cli.translating import explain, translate
 from tenor.cli.using import evaluate, predict
 from tenor.errors import TenorError
 from tenor.terminal import err
@@ -27,6 +29,9 @@ COMMANDS: list[tuple[Callable[..., None], str]] = [  # the command, and what sta
     (pretrain, "Example: tenor pretrain reviews.csv --out reviews-language; tenor train labelled.csv --from reviews-language --out my-model"),
     (generate, 'Examples: tenor generate "To be" -m my-model; tenor generate -m my-model --temperature 0.7 --stop "." --samples 16'),
     (transcribe, "Example: tenor transcribe call.wav memo.wav -m my-model"),
+    (translate, 'Examples: tenor translate "ein Text" -m my-model; tenor translate -i texts.csv -o answers.csv -m my-model; cat lines.txt | tenor translate -i - -m my-model'),
+    (chat, "Examples: tenor chat -m my-model; tenor chat -m my-model --prompt 'Good morrow.' --seed 1"),
+    (explain, 'Example: tenor explain "ein Text" -m my-model -o attention.svg'),
     (evaluate, "Example: tenor evaluate new-reviews.csv -m my-model"),
     (predict, 'Examples: tenor predict "not bad at all"   ·   tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model'),
     (info, "Examples: tenor info; tenor info my-model"),

@@ -11,7 +11,7 @@ Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as wr
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
 LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
 Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
-Part = Annotated[Literal["train", "test"] | None, typer.Option(help="Only this part of the data's own split.")]
+Part = Annotated[str | None, typer.Option(help="Only this part of the data's own split: train, test, or as its column of parts has it.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out broken lines and count them.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; give the same command again.")]

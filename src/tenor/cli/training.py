@@ -20,7 +20,7 @@ from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show
 def train(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A file (CSV, TSV, JSONL, Parquet; with --task generate also plain text, with --task tag a word a line, with --task transcribe columns file and text), a folder, an archive, or a data set: imdb, sample.")],
-    task: Annotated[Literal["classify", "generate", "tag", "transcribe"], typer.Option(help="classify: texts to labels. generate: a text goes on. tag: a tag a word. transcribe: WAV files to what is said.")] = "classify",
+    task: Annotated[Literal["classify", "generate", "tag", "transcribe", "translate", "chat"], typer.Option(help="classify: texts to labels. generate: a text goes on. tag: a tag a word. transcribe: WAV files to what is said. translate: texts to their counterparts (--text FROM --label INTO). chat: prompts to replies (two columns, or the turns of a plain file).")] = "classify",
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("model"),
     text: TextColumnName = None,
     label: LabelColumnName = None,
@@ -46,6 +46,9 @@ def train(
     start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en, in installs that have it.")] = None,
     teacher: Annotated[str | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of each answer that is spread over all labels.")] = None,
+    attention: Annotated[Literal["dot", "additive"] | None, typer.Option(help="How a translator finds where to look.")] = None,
+    feeding: Annotated[bool, typer.Option("--feeding", help="Input feeding of a translator: what was said goes into the next step; trains in twice the time.")] = False,
+    separate: Annotated[bool, typer.Option("--separate", help="A vocabulary for each side of a translator, not one for both.")] = False,
     adversarial: Annotated[float | None, typer.Option(help="Learn each text a second time, its vectors moved by this share of their length to where the loss grows fastest; 0.02 is usual. Takes twice the time.")] = None,
     seed: Seed = 0,
     device: DeviceName = "auto",
@@ -70,6 +73,7 @@ def train(
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
         "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "adversarial": adversarial, "beside": beside,
+        "attention": attention, "feeding": feeding or None, "shared": False if separate else None,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
     out_folder = out_folder if out_folder.name else out_folder.absolute()
@@ -80,9 +84,7 @@ def train(
         _check_heard(context, task, kind.options)
         _train_task(TaskOrder(task, source, out_folder, kind.preset(**changes), text, label, skip_bad, resume, overwrite, command), kind.shown, as_json)
         return
-    if beside is not None:
-        raise TenorError("--task classify has no --beside. Leave it out.")
-    del changes["beside"]
+    _check_heard(context, task, _SOME.keys() - _NOT_CLASSIFY)
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
@@ -100,7 +102,8 @@ def train(
 # Options of train that not every task has, by their parameters.
 _SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
          "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-         "label_smoothing": "--label-smoothing", "adversarial": "--adversarial", "beside": "--beside"}  # fmt: skip
+         "label_smoothing": "--label-smoothing", "adversarial": "--adversarial", "beside": "--beside", "attention": "--attention", "feeding": "--feeding", "separate": "--separate"}  # fmt: skip
+_NOT_CLASSIFY = {"beside", "attention", "feeding", "separate"}
 
 
 def _check_heard(context: typer.Context, task: str, options: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,8 +82,15 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Answer texts, a file of any size, or the lines of a pipe, as the model's task is: a classifier labels them."""
+    answer(lambda: _answerer(model, device, precision, as_json), texts, source, target, text, skip_bad, overwrite, as_json, "tenor predict")
+
+
+def answer(
+    open_model: Callable[[], Any], texts: list[str] | None, source: str | None, target: Path | None, text: str | None, skip_bad: bool, overwrite: bool, as_json: bool, command: str
+) -> None:
+    """What a command does that answers texts, a file, or the lines of a pipe. open_model: makes the Answerer, once the options are known to fit each other."""
     if bool(texts) == (source is not None):
-        raise TenorError("Give texts, or a file with -i (one of the two): tenor predict \"a text\" -m MODEL, or tenor predict -i FILE -o FILE -m MODEL.")
+        raise TenorError(f'Give texts, or a file with -i (one of the two): {command} "a text" -m MODEL, or {command} -i FILE -o FILE -m MODEL.')
     if source is not None and source != "-" and target is None:
         raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")
     if target is not None and source in (None, "-"):
@@ -90,7 +98,7 @@ def predict(
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.predict import predict_file, predict_pipe
-    answerer = _answerer(model, device, precision, as_json)
+    answerer = open_model()
     if source is None:
         answers = answerer.answers(texts or [])
         if as_json:

@@ -59,7 +59,14 @@ def text_of(values: Mapping[str, Any], column: str) -> str:
     return "" if value is None else str(value)
 
 
-class Labels:
+class AskedTexts:
+    """Of an Answerer whose rows ask with the text in their column."""
+
+    def asked(self, values: Mapping[str, Any], column: str) -> str:
+        return text_of(values, column)
+
+
+class Labels(AskedTexts):
     """Of a classifier: label, probability (of that label), probabilities, tokens, and tokens_cut (those that were beyond its reach)."""
 
     columns: Mapping[str, pa.DataType] = MappingProxyType({"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64()})
@@ -68,9 +75,6 @@ class Labels:
         self.pipeline = pipeline
         self.labels = {str(label): 0 for label in pipeline.labels}
         self.numbers = {"empty": 0, "tokens_cut": 0, "texts_cut": 0}
-
-    def asked(self, values: Mapping[str, Any], column: str) -> str:
-        return text_of(values, column)
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         pipeline = self.pipeline

@@ -17,7 +17,7 @@ from tenor.data.datasets import Progress, resolve
 from tenor.data.plain import read_plain_or_texts, validation_of_texts
 from tenor.errors import TenorError, plural
 from tenor.generation import Generation
-from tenor.jobs.answers import text_of
+from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.models.generate import Sampling
 from tenor.results.report import foretold, generator_card
@@ -75,7 +75,7 @@ class Generating:
             TenorError: no text, or anything wrong with the files.
         """
         found = read_plain_or_texts(resolve(source, progress), text, skip_bad)
-        texts = {"train": found.texts, "test": found.test}.get(part or "", [*found.texts, *found.test])
+        texts = {None: [*found.texts, *found.test], "train": found.texts, "test": found.test}.get(part, [])
         if not texts:
             raise TenorError(f"No text in {found.name}{f' is of part {part!r}' if part else ''}; evaluation needs at least one. Choose the column with --text.")
         began = time.perf_counter()
@@ -92,7 +92,7 @@ class Generating:
 KIND = Generating()
 
 
-class Continuations:
+class Continuations(AskedTexts):
     """Of a generator, for `tenor predict`: each text is a prompt and its answer what may come after it, the same every time. `tenor generate` has the choices."""
 
     columns: Mapping[str, pa.DataType] = MappingProxyType({"generated": pa.string()})
@@ -100,9 +100,6 @@ class Continuations:
 
     def __init__(self, made: Generation) -> None:
         self.made, self.characters = made, 0
-
-    def asked(self, values: Mapping[str, Any], column: str) -> str:
-        return text_of(values, column)
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         answers = [{"generated": "".join(self.made.stream(text, 200, self.sampling))} for text in texts]

@@ -96,7 +96,7 @@ class Kind(Protocol):
 
 
 # Where the Kind of each task is: loaded when it is asked for, since a task may need what others do not.
-_HOMES = {"generate": "tenor.jobs.generate", "tag": "tenor.jobs.tag", "transcribe": "tenor.jobs.transcribe"}
+_HOMES = {task: f"tenor.jobs.{task}" for task in ("generate", "tag", "transcribe", "translate", "chat")}
 TASKS = ("classify", *_HOMES)
 
 

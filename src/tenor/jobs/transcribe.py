@@ -16,6 +16,7 @@ from tenor.data.recordings import Recording, divided, read_recordings, sound_col
 from tenor.data.sound import MOST_SECONDS, Sound, read_wav
 from tenor.data.tables import Record, Table
 from tenor.errors import TenorError, plural
+from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.results.evaluate import interval
 from tenor.results.report import heard, transcriber_card
@@ -112,7 +113,7 @@ def transcribed(made: Transcription, files: Sequence[str], beam: int = BEAM) -> 
     return answers
 
 
-class Transcripts:
+class Transcripts(AskedTexts):
     """For `tenor predict`: each text is the place of a WAV file, in a table told from the table's folder."""
 
     columns: Mapping[str, pa.DataType] = {"transcript": pa.string(), "probability": pa.float64()}

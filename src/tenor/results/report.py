@@ -180,6 +180,52 @@ def tagger_card(title: str, config: dict[str, Any], metrics: dict[str, Any], his
     return _markdown(title, f'tenor predict "a sentence in words" -m {title}', found)
 
 
+
+
+def translated(found: dict[str, Any]) -> str:
+    """One sentence: how good are translations?"""
+    return f"BLEU {found['bleu']:.2f} ({found['bleu_signature']}), chrF {found['chrf']:.2f} ({found['chrf_signature']}), perplexity {found['perplexity']:.3f} a token, {plural(found['pairs'], 'pair')}"
+
+
+def translator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a model that translates."""
+    how = ["`loss` is nats a token of the translation; in training with label smoothing, which it includes. `accuracy` is the share of tokens that got the greatest probability."]
+    limits = [
+        "It knows the kind of texts it was trained on; on others the numbers above do not hold, and a fluent translation may be wrong.",
+        f"Texts are cut to {config['text']['max_tokens']} tokens, and no translation is longer; `tokens_cut` says by how much.",
+        "Words with characters that never occurred in training are copied.",
+        "The texts it was trained on may carry a licence of their own that bears on the model.",
+    ]
+    result = [f"On the validation pairs, which chose the epoch: {translated(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it translates others."]
+    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
+    training = _training(metrics, history)
+    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    return _markdown(title, f'tenor translate "a text" -m {title}', found)
+
+
+def conversed(found: dict[str, Any]) -> str:
+    """One sentence: how well are replies foretold, and how different are its own?"""
+    return (
+        f"perplexity {found['perplexity']:.2f} a token (of a model that knows only how frequent tokens are: {found['unigram_perplexity']:.2f}), "
+        f"distinct-1 {found['distinct_1']:.3f} and distinct-2 {found['distinct_2']:.3f} of its replies to {plural(found['pairs'], 'prompt')}"
+    )
+
+
+def conversation_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
+    """Markdown, for a model that chats."""
+    how = ["`loss` is nats a token of the reply; `accuracy` is the share of tokens that got the greatest probability."]
+    limits = [
+        "It replies as the training texts would; nothing of it need be true, and each prompt is answered by itself, whatever was said before.",
+        f"Of a prompt the last {config['text']['max_tokens']} tokens are read, and no reply is longer.",
+        "The texts it was trained on may carry a licence of their own that bears on the model, and passages of them may come out again.",
+    ]
+    result = [f"On the validation pairs, which chose the epoch: {conversed(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it foretells others."]
+    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
+    training = _training(metrics, history)
+    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    return _markdown(title, f"tenor chat -m {title}", found)
+
+
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:
     lines = [f"# {title}", "", f"Use it: `{use}`", ""]
     for heading, sentences, table in found:

@@ -1,0 +1,98 @@
+"""Models that chat: what is a turn, that replies differ and do not loop, and what is measured."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tenor import TenorError
+from tenor.conversation import Conversation
+from tenor.data.aligned import Pair
+from tenor.data.turns import read_turns
+from tenor.jobs.chat import Replies
+from tenor.models.chat import _said_after, distinct
+from tenor.models.generate import Sampling
+from tenor.training.presets_chat import chat_preset
+from tenor.training.translate import learn
+
+PLAY = "ROMEO:\nGood morrow,\ncousin.\n\nBENVOLIO:\nGood morrow!\n \nROMEO:\nIs the day so young?\n\nNay.\n"
+SMALL = {"hidden": 16, "embedding": 16, "vocab": 300, "epochs": 15, "batch_size": 8, "learning_rate": 0.01, "precision": "float32", "max_tokens": 12}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def made() -> Conversation:
+    pairs = [Pair(f"how are you {c}", f"I am very {c} {c} today", None) for c in "abcdefgh"] * 6
+    found, _ = learn(Conversation, pairs, pairs[:8], chat_preset(**SMALL))
+    found.count(pairs)
+    return found
+
+
+def test_neighbouring_turns_are_prompt_and_reply(tmp_path):
+    path = tmp_path / "play.txt"
+    path.write_text("\n".join([PLAY] * 5))
+    read = read_turns(path, None, None)
+    assert [p[:2] for p in read.pairs[:3]] == [("Good morrow, cousin.", "Good morrow!"), ("Good morrow!", "Is the day so young?"), ("Is the day so young?", "Nay.")]
+    assert [p.part for p in read.pairs].count("val") == 2 and read.pairs[-1].part == "val"
+    path.write_text("one turn alone\n")
+    with pytest.raises(TenorError, match=r"parted by blank lines; .* has 1"):
+        read_turns(path, None, None)
+    table = tmp_path / "pairs.tsv"
+    table.write_text("ask\tsay\na b\tc d\n")
+    assert read_turns(table, "ask", "say").pairs == [Pair("a b", "c d", None)]
+    with pytest.raises(TenorError, match="--text FROM --label INTO"):
+        read_turns(table, None, None)
+
+
+def test_replies_follow_the_seed_and_are_what_streams(made):
+    wild = Sampling(temperature=1.5, seed=3)
+    once = "".join(made.stream("how are you a", wild))
+    assert once == "".join(made.stream("how are you a", wild)) == made.replies(["how are you a"], wild)[0]
+    assert len({"".join(made.stream("how are you a", Sampling(temperature=1.5, seed=s))) for s in range(6)}) > 3
+    assert made.replies(["", "how are you b"], wild)[0] == ""
+    with pytest.raises(TenorError, match="this one is empty"):
+        made.stream(" ")
+
+
+def test_no_three_tokens_are_said_twice(made):
+    """Of a network that says one token for ever."""
+    again = Conversation(made.source, made.target, made.text, made.model, precision="float32")
+    with torch.no_grad():
+        again.network.bias[7] = 50
+    said = made.target.encode(["".join(again.stream("how", Sampling(temperature=0)))])[0][0].tolist()
+    assert len(said) > 3 and len({*zip(said, said[1:], said[2:], strict=False)}) == len(said) - 2
+    assert _said_after([4, 5, 6, 4, 5]) == {6} and _said_after([4, 5, 6]) == set() == _said_after([4])
+
+
+def test_predict_replies(made):
+    answers = Replies(made).answers(["how are you a", ""])
+    assert answers[0]["reply"] and answers[1] == {"reply": ""}
+
+
+def test_what_is_measured(made):
+    assert distinct(["a b a b", "a"]) == (2 / 5, 2 / 3) and distinct([]) == (0, 0)
+    pairs = [Pair("how are you a", "I am very a", None)]
+    result = made.measure(pairs)
+    ids = [*made.target.encode(["I am very a"])[0][0].tolist(), 2]
+    shares = (made.counts + 1) / (made.counts + 1).sum()
+    assert result["unigram_perplexity"] == pytest.approx(math.exp(-np.log(shares[ids]).mean()))
+    assert 1 < result["perplexity"] < result["unigram_perplexity"] and 0 < result["distinct_1"] <= 1
+
+
+def test_commands(tmp_path, tenor):
+    (tmp_path / "play.txt").write_text("".join(f"ROMEO:\nMy name is {i}.\n\n" for i in range(48)))
+    done = tenor("train", "play.txt", "--task", "chat", "--hidden", 16, "--embedding", 16, "--epochs", 1, "--vocab", 300, "--out", "c")
+    assert done.code == 0 and "distinct-1" in done.out and "turns" in done.out, done.err
+    first = tenor("chat", "-m", "c", "--prompt", "Good morrow!", "--seed", 1).out
+    assert first == tenor("chat", "-m", "c", "--seed", 1, stdin="Good morrow!\n").out and first.endswith("\n")
+    assert tenor("evaluate", "play.txt", "-m", "c", "--part", "val", "--json").json["pairs"] == 5
+    failed = tenor("translate", "a", "-m", "c")
+    assert failed.code == 2 and "This model chats. Use tenor chat -m MODEL" in failed.err, failed.err
