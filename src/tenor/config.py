@@ -98,9 +98,6 @@ class TranscribeConfig:
 
 
 @dataclass(frozen=True)
-
-
-@dataclass(frozen=True)
 class TagConfig:
     """The network of a tagger."""
 
