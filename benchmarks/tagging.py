@@ -52,9 +52,13 @@ def measured(source: Path, cell: str) -> dict[str, Any]:
     def step(batch: TagBatch) -> None:
         loss = network.scores(batch).loss
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         clip(network, preset.train.clip)
         optimiser.step()
+
+    def steps() -> None:
+        for batch in batches:
+            step(batch)
 
     seconds: dict[str, list[float]] = {"native": [], "torch": []}
     with torch.no_grad():
@@ -65,7 +69,7 @@ def measured(source: Path, cell: str) -> dict[str, Any]:
     for number in range(ROUNDS + 1):
         for kernel, times in seconds.items():
             began = time.process_time()
-            with_kernel(kernel, lambda: [step(b) for b in batches])
+            with_kernel(kernel, steps)
             times += [time.process_time() - began] if number else []  # the first round warms up
     share = len(plan) / BATCHES
     epoch = {kernel: round(statistics.median(times) * share, 2) for kernel, times in seconds.items()}
