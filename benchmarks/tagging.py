@@ -56,6 +56,10 @@ def measured(source: Path, cell: str) -> dict[str, Any]:
         clip(network, preset.train.clip)
         optimiser.step()
 
+    def steps() -> None:
+        for batch in batches:
+            step(batch)
+
     seconds: dict[str, list[float]] = {"native": [], "torch": []}
     with torch.no_grad():
         network.eval()
@@ -65,7 +69,7 @@ def measured(source: Path, cell: str) -> dict[str, Any]:
     for number in range(ROUNDS + 1):
         for kernel, times in seconds.items():
             began = time.process_time()
-            with_kernel(kernel, lambda: [step(b) for b in batches])  # type: ignore[func-returns-value]
+            with_kernel(kernel, steps)
             times += [time.process_time() - began] if number else []  # the first round warms up
     share = len(plan) / BATCHES
     epoch = {kernel: round(statistics.median(times) * share, 2) for kernel, times in seconds.items()}
