@@ -112,7 +112,6 @@ class TagConfig:
     beside: str = ""  # columns that are read beside the words, with commas between
     beside_embedding: int = 32  # size of the vectors of what stands in columns beside the words
     once_dropout: float = 0.5  # chance that a word that occurred once is read as unknown while training
-    beside_dropout: float = 0.0  # chance that a sentence is read without its columns beside the words while training
     embedding_dropout: float = 0.0  # on all that is read of a word, the same features of a whole sentence
     dropout: float = 0.0  # between layers (the same features of a whole sentence) and before the tags' scores
     recurrent_dropout: float = 0.0  # on the states, the same units of a whole sentence
@@ -137,7 +136,6 @@ class TrainConfig:
     lazy_embedding: bool = True  # Adam moves the words of the batch only (torch.optim.SparseAdam's rule), not all by their momentum
     weight_decay: float = 0.0
     label_smoothing: float = 0.0  # share of each answer that is spread over all labels (Szegedy et al. 2016, arXiv 1512.00567v3)
-    adversarial: float = 0.0  # each text is learnt a second time, its vectors moved by this share of their length against the network (models/adversarial.py)
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0
     device: Device = "auto"
@@ -179,8 +177,8 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
              "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
-_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing", "adversarial",
-           "input_dropout", "speed", "warp", "singles", "alone", "noisy", "once_dropout", "beside_dropout", "recurrent_dropout")  # fmt: skip
+_SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing",
+           "input_dropout", "speed", "warp", "singles", "alone", "noisy", "once_dropout", "recurrent_dropout")  # fmt: skip
 _ABOVE_0 = ("learning_rate", "adam_epsilon")
 _LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add
 

@@ -49,7 +49,6 @@ def train(
     attention: Annotated[Literal["dot", "additive"] | None, typer.Option(help="How a translator finds where to look.")] = None,
     feeding: Annotated[bool, typer.Option("--feeding", help="Input feeding of a translator: what was said goes into the next step; trains in twice the time.")] = False,
     separate: Annotated[bool, typer.Option("--separate", help="A vocabulary for each side of a translator, not one for both.")] = False,
-    adversarial: Annotated[float | None, typer.Option(help="Learn each text a second time, its vectors moved by this share of their length to where the loss grows fastest; 0.02 is usual. Takes twice the time.")] = None,
     seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -72,7 +71,7 @@ def train(
     changes = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
-        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "adversarial": adversarial, "beside": beside,
+        "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "beside": beside,
         "attention": attention, "feeding": feeding or None, "shared": False if separate else None,
     }  # fmt: skip
     command = shlex.join(["tenor", *sys.argv[1:]])
@@ -102,7 +101,7 @@ def train(
 # Options of train that not every task has, by their parameters.
 _SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
          "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-         "label_smoothing": "--label-smoothing", "adversarial": "--adversarial", "beside": "--beside", "attention": "--attention", "feeding": "--feeding", "separate": "--separate"}  # fmt: skip
+         "label_smoothing": "--label-smoothing", "beside": "--beside", "attention": "--attention", "feeding": "--feeding", "separate": "--separate"}  # fmt: skip
 _NOT_CLASSIFY = {"beside", "attention", "feeding", "separate"}
 
 

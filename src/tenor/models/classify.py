@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from tenor.config import ModelConfig
 from tenor.data.batches import Batch, by_length, pack
 from tenor.data.text import Ragged
-from tenor.models.adversarial import twice
 from tenor.models.encoder import Encoder
 
 
@@ -33,12 +32,10 @@ class TextClassifier(nn.Module):
         labels: number of labels, at least 2.
         config: the network's sizes.
         dtype: of the recurrent layers' products.
-        adversarial: length of what is added to a text's vectors in training, as a share of theirs (models/adversarial.py); 0: nothing.
     """
 
-    def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32, adversarial: float = 0.0) -> None:
+    def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.adversarial = adversarial
         self.encoder = Encoder(vocab, config, dtype)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(self.encoder.features, 1 if labels == 2 else labels)
@@ -65,26 +62,16 @@ class TextClassifier(nn.Module):
 
     def scores(self, batch: Batch, targets: Tensor) -> Scores:
         """targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken."""
-        device = self.output.weight.device
-        taken = targets[torch.from_numpy(batch.rows)].to(device)
+        logits = self(batch)
+        taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
         wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
-        if self.training and self.adversarial:
-            tokens = batch.tokens._replace(data=batch.tokens.data.to(device))
-            sizes = tokens.batch_sizes
-            found = twice(self.encoder.embedded(tokens), sizes, self.adversarial, lambda x: self.output(self.dropout(self.encoder.pooled(x, sizes))), lambda logits: _loss(logits, taken))
-            loss, logits = found.loss, found.answers
+        if logits.shape[1] == 1:
+            loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
+            guessed = (logits[:, 0] > 0).long()
         else:
-            logits = self(batch)
-            loss = _loss(logits, taken)
-        guessed = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+            loss = F.cross_entropy(logits, taken)
+            guessed = logits.argmax(1)
         return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
-
-
-def _loss(logits: Tensor, taken: Tensor) -> Tensor:
-    """The mean over rows; taken [B] int64 or [B, labels] float32."""
-    if logits.shape[1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
-    return F.cross_entropy(logits, taken)
 
 
 def read_logits(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:

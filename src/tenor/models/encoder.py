@@ -76,21 +76,7 @@ class Encoder(nn.Module):
             return torch.cat(tuple(reader.last(tokens.data, sizes)), 1)  # [B, D*H]
         if reader:
             return reader.pooled(tokens.data, sizes)
-        return self.pooled(self.embedded(tokens), sizes)
-
-    def embedded(self, tokens: PackedSequence) -> Tensor:
-        """[N, E]: the tokens' vectors; in training with what is dropped of them."""
-        sizes = tokens.batch_sizes
-        words = features = None
-        if self.training:
-            words = self._dropped(len(tokens.data), share=self.config.word_dropout)  # whole words
-            # The same features for all words of a text (Gal and Ghahramani 2016, arXiv 1512.05287v5).
-            features = self._dropped(int(sizes[0]), self.config.embedding, share=self.config.embedding_dropout)
-        return embed(self.embedding.weight, tokens.data, sizes, words, features)
-
-    def pooled(self, x: Tensor, sizes: Tensor) -> Tensor:
-        """[N, E] vectors, packed in batches of `sizes` -> [B, features]"""
-        out, hx = self._run(x, sizes)
+        out, hx = self._run(tokens)
         if self.config.pooling == "last":
             finals = hx[0] if isinstance(hx, tuple) else hx  # [L*D, B, H]
             directions = 2 if self.config.bidirectional else 1
@@ -99,9 +85,16 @@ class Encoder(nn.Module):
 
     def states(self, tokens: PackedSequence) -> Tensor:
         """The outputs at all steps: [N, D*H], packed."""
-        return self._run(self.embedded(tokens), tokens.batch_sizes)[0]
+        return self._run(tokens)[0]
 
-    def _run(self, x: Tensor, sizes: Tensor) -> tuple[Tensor, Hidden]:
+    def _run(self, tokens: PackedSequence) -> tuple[Tensor, Hidden]:
+        sizes = tokens.batch_sizes
+        words = features = None
+        if self.training:
+            words = self._dropped(len(tokens.data), share=self.config.word_dropout)  # whole words
+            # The same features for all words of a text (Gal and Ghahramani 2016, arXiv 1512.05287v5).
+            features = self._dropped(int(sizes[0]), self.config.embedding, share=self.config.embedding_dropout)
+        x = embed(self.embedding.weight, tokens.data, sizes, words, features)  # [N, E]
         out, hx = self.recurrent(PackedSequence(x, sizes))
         return out.data, hx
 

@@ -136,7 +136,6 @@ def fit(
             if "memory" not in str(error):
                 raise
             raise TenorError(f"There is no memory for a network of this size ({str(error).splitlines()[0]}). Lower --hidden, --embedding, --layers or --vocab.") from error
-        pipeline.network.adversarial = preset.train.adversarial
         if start:
             start.give(pipeline.network, labels)
         elif counting:

@@ -79,7 +79,7 @@ def train(
     """Train to the last epoch and keep the best by validation.
 
     Args:
-        model: has `scores(*batch)` -> loss, right, rows, tokens (it may have differentiated a part of the loss already); what it carries from batch to batch, if anything, is among its buffers; and `freeze()`, which is eval() for weights that stay until train().
+        model: has `scores(*batch)` -> loss, right, rows, tokens; what it carries from batch to batch, if anything, is among its buffers; and `freeze()`, which is eval() for weights that stay until train().
         examples: see Examples.
         config: epochs, rates, seed.
         events: is told of each step and epoch.
@@ -143,11 +143,11 @@ def _step(model: nn.Module, optimiser: RowAdamW, batch: tuple[Any, ...], state: 
     seed_torch(int(np.random.SeedSequence([config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
     for group in optimiser.param_groups:
         group["lr"] = group["share"] * rate_at(state.step, steps, config)
-    optimiser.zero_grad()
     scores = model.scores(*batch)  # type: ignore[operator]
     loss = float(scores.loss.detach())
     if not math.isfinite(loss):
         raise TenorError(_advice(f"the loss became {loss} at step {state.step + 1} (epoch {state.epoch + 1})", config))
+    optimiser.zero_grad()
     scores.loss.backward()
     clip(model, config.clip)
     optimiser.step()
