@@ -45,7 +45,7 @@ class Transcriber(BaseEstimator):  # type: ignore[misc]
     >>> import numpy as np
     >>> from tenor import Transcriber
     >>> beeps = [(8000, np.sin(np.arange(1200) * (1.2 if i % 2 else 0.3))) for i in range(40)]
-    >>> model = Transcriber(cell="gru", layers=1, hidden=16, epochs=12, learning_rate=0.02, batch_size=4, join=1).fit(beeps, ["low", "high"] * 20)
+    >>> model = Transcriber(cell="gru", layers=1, hidden=16, epochs=24, learning_rate=0.01, batch_size=4, join=1).fit(beeps, ["low", "high"] * 20)
     >>> model.predict(beeps[:2])
     ['low', 'high']
     """
