@@ -21,7 +21,7 @@ struct Forward {
     }
 
     // A panel of a step: bias + x W_ih + h W_hh -> c[r], a block for this panel alone. x: its first row; h: all, equally far apart.
-    // The input fills its tiles (`whole` below), so nothing of it is left for the vectors.
+    // The input fills its tiles (`whole` in sequence.cpp), so nothing of it is left for the vectors.
     template <class C>
     static void both_products(const Panels<Op>& in, const Panels<Op>& hid, int panel, const Cut<Op>& cut, const elem* x, const char* const* h, const acc* bias, acc* const* c) {
         if constexpr (TILED<Op>) {

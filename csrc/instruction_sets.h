@@ -8,7 +8,7 @@
 
 namespace tenor {
 
-// Those that the CPU and the system have, best first. Nothing is asked of the system for it.
+// Those that the CPU and the system have, best first. For it no permission is asked for.
 std::vector<std::string> instruction_sets();
 
 // Whether the system lets this process use it. For AMX Linux is asked, once, and for all threads and later children.

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <new>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -48,9 +48,10 @@ inline void run_all(const std::vector<Task>& tasks, int threads) {
 #endif
     } else {
         std::vector<std::thread> others;
+        others.reserve(wanted - 1);
         for (int i = 1; i < wanted; i++) try {
                 others.emplace_back(work);
-            } catch (const std::system_error&) {
+            } catch (const std::exception&) {
                 break;  // no more threads to be had: those there are do it all
             }
         work();

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
+from tenor.errors import TenorError
 from tenor.models.crf import Crf
 
 
@@ -72,3 +73,34 @@ def test_great_differences_between_neighbours_stay_finite():
     crf.after.data = torch.tensor([[0.0, -70.0], [-70.0, -70.0]])
     loss = crf(torch.tensor([[-40.0, 40.0], [-40.0, 40.0]], requires_grad=True), torch.tensor([1, 1]), torch.tensor([1, 1]))
     assert float(loss.detach()) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_of_tags_far_apart_are_those_of_logarithms(seed):
+    """Of deviation 40 some have an exponential that float32 has not."""
+    torch.manual_seed(seed)
+    crf = Crf(12)
+    for p in crf.parameters():
+        torch.nn.init.normal_(p, std=40)
+    sentences = [torch.randn(n, 12, requires_grad=True) for n in (7, 5, 2, 1)]
+    packed = pack_sequence(sentences)
+    found = crf.all_ways(packed.data, packed.batch_sizes)
+    assert found.dtype == torch.float32 and float(crf.after.detach().max()) > 88
+    wanted = torch.zeros((), dtype=torch.double)
+    for sentence in sentences:
+        way = crf.first.double() + sentence[0]
+        for step in sentence[1:]:
+            way = torch.logsumexp(way[:, None] + crf.after.double(), 0) + step
+        wanted = wanted + torch.logsumexp(way + crf.last.double(), 0)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=0)
+    given = [*sentences, *crf.parameters()]
+    for one, other in zip(torch.autograd.grad(found, given), torch.autograd.grad(wanted, given), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+def test_a_second_derivative_is_refused():
+    """Its terms would be missing."""
+    scores = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    loss = chain(3, 0)(scores, torch.tensor([0, 1, 2, 0]), torch.tensor([2, 2]))
+    with pytest.raises(TenorError, match="Leave the chain out"):
+        torch.autograd.grad(loss, scores, create_graph=True)

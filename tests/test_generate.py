@@ -218,9 +218,9 @@ def test_commands(tmp_path, tenor, model):
 
 def test_a_text_of_part_test_is_not_learnt_even_if_it_stands_among_the_others(tmp_path):
     path = tmp_path / "parts.jsonl"
-    path.write_text('{"text":"same text","split":"train"}\n{"text":"other","split":"train"}\n{"text":"Same text","split":"test"}\n')
+    path.write_text('{"text":"same text","split":"train"}\n{"text":"other","split":"train"}\n{"text":"Same text","split":"Test"}\n{"text":"old","split":"test2016"}\n')
     found = read_plain_or_texts(path, None, False)
-    assert found.texts == ["other"] and found.test == ["Same text"] and any("part test too" in note for note in found.notes)
+    assert found.texts == ["other"] and found.test == ["Same text", "old"] and any("part test too" in note for note in found.notes)
 
 
 def test_what_is_no_character_and_what_is_cut(tmp_path):

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from recurrent import ISAS
 from tenor.cells import native
 from tenor.cells.hardware import choose_dtype, describe
 from tenor.config import ModelConfig
@@ -19,7 +20,7 @@ CPU = torch.device("cpu")
 def test_the_engine_goes_by_its_instruction_set(monkeypatch, cpu):
     monkeypatch.delenv("TENOR_KERNEL", raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: cpu)
-    for isa in native.isas():
+    for isa in ISAS:
         monkeypatch.setenv("TENOR_ISA", isa)
         wanted = torch.bfloat16 if isa in ("amx", "avx512_bf16") else torch.float32
         assert {choose_dtype("auto", CPU, ModelConfig(cell=cell, hidden=32)) for cell in ("lstm", "gru", "rnn")} == {wanted}, isa
@@ -29,25 +30,28 @@ def test_the_engine_goes_by_its_instruction_set(monkeypatch, cpu):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes the GPU")
 def test_the_machine_is_described_by_what_a_training_takes(monkeypatch):
     monkeypatch.delenv("TENOR_KERNEL", raising=False)
-    for isa in native.isas():
+    for isa in ISAS:
         monkeypatch.setenv("TENOR_ISA", isa)
         for label, cell in (("LSTM", "lstm"), ("GRU", "gru"), ("RNN (tanh)", "rnn")):
             wanted = choose_dtype("auto", CPU, ModelConfig(cell=cell, hidden=128))
             assert f", {isa}, {str(wanted).removeprefix('torch.')}: " in describe()[label]
 
 
-@pytest.mark.skipif("amx" not in native.isas(), reason="this CPU has no AMX")
+@pytest.mark.skipif("amx" not in ISAS, reason="this CPU has no AMX")
 def test_the_tile_registers_are_asked_for_where_they_are_used_and_only_there():
     """Linux tells which registers it lets a process use (ARCH_GET_XCOMP_PERM); AMX's are number 18."""
     program = (
         "import ctypes, os, torch\n"
         "from tenor.cells import LSTM, hardware\n"
         "def granted():\n word = ctypes.c_ulong()\n ctypes.CDLL(None).syscall(158, 0x1022, ctypes.byref(word))\n return word.value >> 18 & 1\n"
+        "from tenor.cells.kernels import check_environment\n"
+        "os.environ['TENOR_KERNEL'] = 'torch'\ncheck_environment()\nprint('torch', granted())\n"
+        "os.environ['TENOR_KERNEL'] = 'auto'\n"
         "for isa in ('portable', 'avx512_bf16', 'amx'):\n"
         " os.environ['TENOR_ISA'] = isa\n hardware.describe()\n LSTM(3, 4)(torch.zeros(1, 1, 3))\n print(isa, granted())\n"
     )
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"TENOR_KERNEL": "auto"}, capture_output=True, text=True, check=False)
-    assert done.stdout == "portable 0\navx512_bf16 0\namx 1\n", done.stderr
+    assert done.stdout == "torch 0\nportable 0\navx512_bf16 0\namx 1\n", done.stderr
 
 
 def test_torch_goes_by_the_cpu(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recurrent import TIGHT
+from recurrent import ISAS, TIGHT
 from tenor.cells import native, reference
 from tenor.cells.reader import Reader
 from tenor.errors import TenorError
@@ -96,7 +96,7 @@ def cases(cell):
 
 def on_each(case, compute, check):
     """Every instruction set of this CPU; 8-bit products have but one."""
-    for name in [n for n in native.isas() if n in EIGHT_BIT] if compute == torch.int8 else native.isas():
+    for name in [n for n in ISAS if n in EIGHT_BIT] if compute == torch.int8 else ISAS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TENOR_ISA", name)
             for got, wanted, what in zip(case.results(compute), case.in_8_bits() if compute == torch.int8 else case.wanted(compute), ("pooled", "last"), strict=True):
@@ -272,7 +272,7 @@ def test_what_does_not_fit_is_an_error(ids, sizes, wanted):
         assert wanted in str(error.value)
 
 
-@pytest.mark.parametrize("name", native.isas())
+@pytest.mark.parametrize("name", ISAS)
 def test_8_bits_are_refused_where_they_cannot_be(name, monkeypatch):
     monkeypatch.setenv("TENOR_ISA", name)
     with pytest.raises(TenorError, match="those of rnn_relu have no bound"):

@@ -91,6 +91,16 @@ def test_digits_have_their_own_parts(tmp_path):
         divided(found.rows[:10], None, 0)
 
 
+def test_what_is_no_number_is_said_or_left_out(tmp_path):
+    rows = [{"digit": i, "take": str(i), "rate": 8000, "pcm": b"\1\0" * 800} for i in range(3)]
+    for wrong, said in [({"take": "a"}, "Column take must hold a whole number; got 'a'"), ({"rate": None}, "Column rate must hold a whole number; got None")]:
+        pq.write_table(pa.Table.from_pylist([rows[0], rows[1] | wrong, rows[2]]), tmp_path / "a.parquet")
+        with pytest.raises(TenorError, match=f"Row 2 of a.parquet: {said}"):
+            read_recordings(tmp_path / "a.parquet")
+        found = read_recordings(tmp_path / "a.parquet", skip_bad=True)
+        assert [r.text for r in found.rows] == ["0", "2"] and f"row 2: {said}" in found.notes[0]
+
+
 def test_bytes_may_be_whole_wav_files(tmp_path):
     packed = io.BytesIO()
     with wave.open(packed, "wb") as f:
@@ -111,6 +121,22 @@ def test_validation_rows_are_drawn_once_and_test_rows_never():
     learn, choose, test = divided(rows, 0.2, 1)
     assert [len(learn), len(choose), len(test)] == [72, 18, 9] and {r.name for r in learn} | {r.name for r in choose} | {r.name for r in test} == {r.name for r in rows}
     assert {w: sum(r.text == w for r in choose) for w in ("low", "mid", "high")} == {"low": 6, "mid": 6, "high": 6}
+
+
+def test_own_validation_rows_choose_unless_some_are_wished_for():
+    rows = [r._replace(part="validation" if i < 9 else "train") for i, r in enumerate(recordings(60, 0))]
+    assert [r.name for r in divided(rows, None, 1)[1]] == [r.name for r in rows[:9]]
+    for wish, count in [(0.1, 6), (20, 20), (0, 0)]:
+        learn, choose, test = divided(rows, wish, 1)
+        assert (len(learn), len(choose), test) == (60 - count, count, [])
+
+
+def test_nothing_is_learnt_from_any_test_part(tmp_path):
+    parts = ["train", "Test", "test2", "testing", "val", " Valid", "validation", "dev"]
+    table = folder_of_sounds(tmp_path / "sounds", ["low"] * len(parts))
+    table.write_text("file,text,split\n" + "".join(f"{i}.wav,low,{part}\n" for i, part in enumerate(parts)))
+    learn, choose, test = divided(read_recordings(table).rows, None, 0)
+    assert [[r.name for r in rows] for rows in (learn, choose, test)] == [["0.wav"], ["4.wav", "5.wav", "6.wav", "7.wav"], ["1.wav", "2.wav", "3.wav"]]
 
 
 def test_symbols():

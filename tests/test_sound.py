@@ -12,7 +12,7 @@ from sounds import write_wav
 from tenor import TenorError
 from tenor.config import SoundConfig
 from tenor.data.frames import FLOOR, features, log_mel, mel_filters, samples_of, steps_of
-from tenor.data.sound import decode_bytes, read_wav, resampled
+from tenor.data.sound import check_wav, decode_bytes, read_wav, resampled
 
 
 def sine(hertz: float, rate: int, seconds: float = 0.3) -> np.ndarray:
@@ -44,6 +44,19 @@ def header(rate=8000, channels=1, bits=16, kind=1, samples=100, there=None) -> b
     return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", size) + data
 
 
+def extensible(plain: bytes, kind: int = 1) -> bytes:
+    """A WAV file with the header that ffmpeg writes for 24 bits."""
+    form = struct.pack("<H", 0xFFFE) + plain[22:36] + struct.pack("<H", 22) + plain[34:36] + struct.pack("<IH", 3, kind) + bytes.fromhex("000000001000800000aa00389b71")
+    return b"RIFF" + struct.pack("<I", len(plain) + 16) + b"WAVEfmt " + struct.pack("<I", len(form)) + form + plain[36:]
+
+
+def test_the_extensible_header_is_read(tmp_path):
+    plain = write_wav(tmp_path / "a.wav", np.stack((sine(500, 8000), sine(900, 8000)), 1), width=3, channels=2)
+    (tmp_path / "b.wav").write_bytes(extensible(plain.read_bytes()))
+    found, same = read_wav(tmp_path / "b.wav"), read_wav(plain)
+    assert found.rate == 8000 and found.samples.any() and np.array_equal(found.samples, same.samples)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -51,6 +64,7 @@ def header(rate=8000, channels=1, bits=16, kind=1, samples=100, there=None) -> b
         (b"", "is no WAV file of PCM samples"),
         (b"RIFF\x10", "is no WAV file of PCM samples"),
         (header(kind=3, bits=32), "is no WAV file of PCM samples"),  # floats
+        (extensible(header(bits=32), kind=3), "is no WAV file of PCM samples"),
         (header(samples=0), "holds no samples"),
         (header(samples=8000 * 7200, there=0), "at most 10 minutes long; .* has 2.0 hours"),
         (header(rate=4000), "8,000 to 48,000 samples a second; .* has 4,000"),
@@ -61,8 +75,9 @@ def header(rate=8000, channels=1, bits=16, kind=1, samples=100, there=None) -> b
 )
 def test_what_cannot_be_read_is_said(tmp_path, data, said):
     (tmp_path / "a.wav").write_bytes(data)
-    with pytest.raises(TenorError, match=said):
-        read_wav(tmp_path / "a.wav")
+    for read in (read_wav, check_wav):
+        with pytest.raises(TenorError, match=said):
+            read(tmp_path / "a.wav")
     with pytest.raises(TenorError, match=r"did you mean 'a.wav'"):
         read_wav(tmp_path / "aa.wav")
 

@@ -123,7 +123,8 @@ def test_words_seen_once_teach_what_an_unknown_one_is():
 
 def test_tags_that_never_occurred_are_named_and_count_as_wrong(made):
     found = made.measure([Sentence(["left", "it", "up"], ["B-GO", "B-NEW", "B-NEW"])])
-    assert found["right"] == 1 and found["notes"] == ["Tags that never occurred in training, so that these words are counted as wrong: B-NEW (2 words)."]
+    assert found["right"] == 1 and found["unknown_words"] == 0 and found["notes"] == ["Tags that never occurred in training, so that these words are counted as wrong: B-NEW (2 words)."]
+    assert made.measure([Sentence(["left", "IT", "xyz", "up"], ["O"] * 4)])["unknown_words"] == 0.25
     with pytest.raises(TenorError, match="at least one sentence"):
         made.measure([Sentence([])])
     with pytest.raises(TenorError, match="two different tags"):
@@ -173,6 +174,42 @@ def test_rows_of_part_test_are_kept_apart(tmp_path):
     parts = KIND.read(TaskOrder("tag", str(tmp_path / "a.jsonl"), tmp_path / "t", preset()), None)
     assert (len(parts.train), len(parts.validation), [s.words for s in parts.test]) == (27, 3, [["a", "c"]])
     assert "1 sentence left out that stands in part test too." in parts.notes and any("not among them, though in the others: NEW" in n for n in parts.notes)
+
+
+def test_the_datas_own_validation_rows_choose_the_epoch(tmp_path):
+    def parts(names, **changes):
+        rows = [{"words": [f"w{i}", "b"], "tags": ["X", "Y"], "split": name} for i, name in enumerate(names)]
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        return KIND.read(TaskOrder("tag", str(tmp_path / "a.jsonl"), tmp_path / "t", preset(**changes)), None)
+
+    names = [*["train"] * 30, "Dev", "dev", "test2016", "testing"]
+    found = parts(names)
+    assert (len(found.train), [s.words[0] for s in found.validation], [s.words[0] for s in found.test]) == (30, ["w30", "w31"], ["w32", "w33"])
+    assert any("2 validation (the data's own), 2 test sentences" in n for n in found.notes)
+    found = parts(names, validation=8)
+    assert (len(found.train), len(found.validation), len(found.test)) == (24, 8, 2)
+    with pytest.raises(TenorError, match="all are of the parts test and validation"):
+        parts(["dev", "test2016"])
+
+
+def test_a_column_file_takes_a_value_a_word_only(tmp_path, made):
+    """What the first 200 rows do not show."""
+    for name, row in [("unequal", {"words": ["a"], "pos": ["X", "Y"]}), ("absent", {"words": ["a"]}), ("text", {"words": ["a"], "pos": "X"})]:
+        rows = [*[{"words": ["a", "b"], "pos": ["X", "Y"]}] * 200, {"words": None, "pos": None}, row]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        with pytest.raises(TenorError, match=r"line 202 has 1 word, and not as many values in column 'pos'\. Write \.jsonl"):
+            predict_file(KIND.answerer(made), tmp_path / f"{name}.jsonl", tmp_path / "out.conll", None, False, True)
+        assert not (tmp_path / "out.conll").exists()
+
+
+def test_the_kernel_of_the_spelling_is_named_where_it_is_another(made, monkeypatch):
+    monkeypatch.setenv("TENOR_KERNEL", "torch")
+    network = Tagger(made.lexicon, TagConfig(hidden=4, embedding=4))
+    assert network.path == network.recurrent.path
+    network.spelling.recurrent.compute = torch.bfloat16
+    assert network.spelling.path != network.recurrent.path and network.path == f"{network.recurrent.path}; spelling: {network.spelling.path}"
+    filters = Tagger(made.lexicon, TagConfig(hidden=4, embedding=4, spelling="convolution"))
+    assert filters.path == filters.recurrent.path
 
 
 def test_tables_keep_their_columns(tmp_path, made):

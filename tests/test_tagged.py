@@ -1,5 +1,7 @@
 """Sentences from column files and tables, and what is wrong with some."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -44,6 +46,34 @@ def test_parquet_has_parts_columns_beside_and_numbers_as_tags(tmp_path):
         read_sentences(tmp_path / "a.parquet", None, "chunk", ["poss"])
 
 
+def test_columns_beside_are_other_ones_each_once(tmp_path):
+    text = "words\tpos\ttags\na b\tN V\tX Y\n"
+    assert read(tmp_path, "a.tsv", text, None, None, ["pos"]).rows[0].beside == (["N", "V"],)
+    for beside, twice in [(["tags"], "tags"), (["pos", "pos"], "pos"), (["words"], "words")]:
+        with pytest.raises(TenorError, match=rf"each named once; '{twice}' comes twice\. Leave it out of --beside"):
+            read(tmp_path, "a.tsv", text, None, None, beside)
+
+
+def test_parts_have_one_name_each(tmp_path):
+    names = ["Training", "train", " DEV ", "val", "valid", "validation", "testing", "test2016", "other", ""]
+    found = read(tmp_path, "a.jsonl", "".join(json.dumps({"words": ["a"], "tags": ["X"], "split": n}) + "\n" for n in names))
+    assert [r.part for r in found.rows] == ["train", "train", *["validation"] * 4, "test", "test2016", "other", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "columns"),
+    [
+        ("1 Text NN\n2 runs VB\n", ("2", "3"), ["2", "3"]),  # a word, no name
+        ("3 Das ART\n1 Wort NN\n", ("2", "3"), ["2", "3"]),  # a cell as the columns' numbers
+        ("id token ner\n1 Text O\n2 runs O\n", (), ["token", "ner"]),
+        ("Word kind\nText O\nruns O\n", (None, "kind"), ["Word", "kind"]),
+    ],
+)
+def test_a_first_line_is_names_or_a_word(tmp_path, text, arguments, columns):
+    found = read(tmp_path, "a.conll", text, *arguments)
+    assert found.columns == columns and len(found.rows[0].words) == 2
+
+
 def test_conllu_leaves_out_remarks_and_words_within_words(tmp_path):
     rest = "\t_" * 6
     text = f"# text = du bon\n1-2\tdu\t_\t_{rest}\n1\tde\tde\tADP{rest}\n2\tle\tle\tDET{rest}\n2.1\tx\tx\tX{rest}\n3\tbon\tbon\tADJ{rest}\n\n"
@@ -74,3 +104,7 @@ def test_empty_sentences_are_left_out_and_counted(tmp_path):
 def test_words_that_are_none(tmp_path, bad):
     with pytest.raises(TenorError, match=r"Line 1 of a\.jsonl|line 1 of a\.jsonl|Line 1"):
         read(tmp_path, "a.jsonl", f'{{"words":{bad},"tags":["X","Y"]}}\n')
+    found = read(tmp_path, "a.jsonl", f'{{"words":{bad},"tags":["X","Y"]}}\n{{"words":["a"],"tags":["X"]}}\n', skip_bad=True)
+    assert [r.words for r in found.rows] == [["a"]] and found.notes == ["1 broken line left out: line 1: a cell that is empty, or neither text nor number."]
+    with pytest.raises(TenorError, match=r"no sentence with words.*1 broken line left out"):
+        read(tmp_path, "b.jsonl", f'{{"words":{bad},"tags":["X","Y"]}}\n', skip_bad=True)

@@ -12,16 +12,18 @@ from torch.nn import functional as F
 
 from tenor import TenorError, Translator, load, store
 from tenor.config import TranslateConfig
+from tenor.conversation import Conversation
 from tenor.data.aligned import Pair, divided, facing, read_pairs
 from tenor.data.batches import pack
 from tenor.data.subwords import Subwords
 from tenor.data.text import PAD, UNK, Ragged
-from tenor.jobs.translate import explained
+from tenor.jobs.kinds import Parts, made_of
+from tenor.jobs.translate import KIND, explained
 from tenor.models.token_loss import token_loss
 from tenor.models.translate import Search, TextTranslator, agreement, found
 from tenor.training.events import Events
 from tenor.training.presets_translate import translate_preset
-from tenor.training.translate import fit
+from tenor.training.translate import fit, learn
 from tenor.translation import Translation
 
 NAMES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -90,6 +92,20 @@ def test_other_texts_in_the_batch_change_no_answer(made):
     assert [made.translate([t])[0].text for t in texts] == [a.text for a in together] and together[70] == ("", 0.0, 0, 0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_translates_the_same(made):
+    texts = ["1 2 3.", "1 Żółw 3.", "9."]
+    there = Translation.rebuilt(made.stored({}, {}, []), "cuda", "float32")
+    assert [a.text for a in there.translate(texts)] == [a.text for a in made.translate(texts)]
+
+
+def test_the_kernels_of_all_layers_are_told():
+    model = network()
+    assert model.path == model.encoder.path
+    model.writer.compute = torch.bfloat16
+    assert model.path == f"{model.encoder.path}; decoder: {model.writer.path}" != model.encoder.path
+
+
 def network(**changes):
     torch.manual_seed(1)
     config = TranslateConfig(**({"hidden": 8, "embedding": 6, "layers": 2} | changes))
@@ -115,17 +131,15 @@ def test_the_search_finds_the_most_probable_of_all(case):
     sources, limit = ragged([3, 4, 5], [6, 1]), 3
     every = [w for n in range(limit + 1) for w in product([UNK, 3, 4, 5, 6], repeat=n)]
     batch = pack(sources, np.arange(2))
+    allowed = [[w for w in every if UNK not in w], every]  # <unk> where the source has one
+    with torch.inference_mode():
+        losses = [[float(model.scores(*facing(ragged(sources[row]), ragged(words), np.array([0]))).loss) for words in allowed[row]] for row in range(2)]
     for penalty in (0.0, 1.0):
         best = found(model, batch.tokens, Search(200, penalty), np.array([limit, limit]))
         for row, each in zip(batch.rows, best, strict=True):
-            allowed = [w for w in every if row == 1 or UNK not in w]  # <unk> where the source has one
-            scores = []
-            with torch.inference_mode():
-                for words in allowed:
-                    loss = model.scores(*facing(ragged(sources[row]), ragged(words), np.array([0]))).loss
-                    scores.append(-float(loss) * (len(words) + 1) ** (1 - penalty))
+            scores = [-loss * (len(words) + 1) ** (1 - penalty) for words, loss in zip(allowed[row], losses[row], strict=True)]
             place = int(np.argmax(scores))
-            assert tuple(each.ids.tolist()) == allowed[place] and each.score == pytest.approx(scores[place], abs=1e-4)
+            assert tuple(each.ids.tolist()) == allowed[row][place] and each.score == pytest.approx(scores[place], abs=1e-4)
             assert each.looked.shape == (len(each.ids) + 1, 3) and each.looked[:, : len(sources[row])].sum(1) == pytest.approx(1, abs=1e-5)
 
 
@@ -162,6 +176,8 @@ def test_stopped_and_gone_on_equals_undisturbed(tmp_path):
     for steps in (1, 4):
         torch.rand(3)
         assert not fit(train, aside, small, StopAfter(steps), tmp_path)[1].finished
+    with pytest.raises(TenorError, match="changed: task 'translate' -> 'chat'"):
+        learn(Conversation, train, aside, small, None, tmp_path)
     resumed = fit(train, aside, small, None, tmp_path)[1]
     assert resumed.finished and all(torch.equal(resumed.weights[k], w) for k, w in undisturbed.weights.items())
     assert [e["validation_loss"] for e in resumed.history] == [e["validation_loss"] for e in undisturbed.history]
@@ -224,6 +240,17 @@ def test_pairs_are_read_and_divided(tmp_path):
             read_pairs(path, *columns)
 
 
+def test_pairs_that_are_left_out_are_counted(made):
+    long = Pair("1 2.", "one " * 40, None)
+    parts = Parts([*pairs(40), long, long], [*pairs(3, 1), long], [], [])
+    shorter, outcome = fit(parts.train, parts.validation, preset(epochs=1))
+    results, said = KIND.results(shorter, parts), "3 pairs left out: their target is longer than --max-tokens."
+    assert results["left_out"] == 3 and KIND.measured(results["validation"]).endswith(f". {said}")
+    card = KIND.card("t", {"text": {"max_tokens": 30}}, results | {"best_epoch": 1, "data": {"sentences": []}}, outcome.history).decode()
+    assert card.count(said) == 1
+    assert made.left_out == 0 and "left out" not in KIND.measured(KIND.results(made, parts)["validation"])
+
+
 def test_what_cannot_be_learnt_is_refused():
     with pytest.raises(TenorError, match=r"got 2 texts and 1 counterpart\."):
         Translator().fit(["a", "b"], ["c"])
@@ -271,23 +298,24 @@ def test_a_picture_has_the_pieces_and_only_two_formats(tmp_path, made):
         explained(made, "1 2.", tmp_path / "picture.gif", Search())
 
 
-def test_commands(tmp_path, tenor, model):
+def test_commands(tmp_path, tenor):
+    """Each command is a process of its own and takes seconds: four here, the others by their jobs."""
     rows = [*pairs(60), *[p._replace(part="test") for p in pairs(5, 4)]]
     (tmp_path / "pairs.tsv").write_text("from\tinto\tsplit\n" + "".join(f"{p.source}\t{p.target}\t{p.part or 'train'}\n" for p in rows))
     (tmp_path / "new.csv").write_text("text,n\n1 2.,7\n,8\n")
     options = ["--task", "translate", "--text", "from", "--label", "into", "--hidden", 16, "--embedding", 16, "--vocab", 300, "--epochs", 2]
     done = tenor("train", "pairs.tsv", *options, "--out", "t")
     assert done.code == 0 and "BLEU" in done.out and "tok:13a" in done.out and "5 pairs of test are left out" in done.out, done.err
-    found = tenor("evaluate", "pairs.tsv", "-m", "t", "--part", "test", "--json").json
-    assert found["pairs"] == 5 and {"bleu", "chrf", "bleu_signature", "chrf_signature", "perplexity"} <= set(found)
     said = tenor("translate", "-i", "-", "-m", "t", stdin="1 2.\n").out
     assert tenor("predict", "-i", "new.csv", "-o", "answers.jsonl", "-m", "t").code == 0
     lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert [line["translation"] for line in lines] == [said.strip(), ""] and lines[0]["n"] == "7"
-    for command, words in [
-        (("translate", "the", "-m", model), "This model labels texts. Use tenor predict"),
-        (("translate", " ", "-m", "t"), "one is empty"),
-        (("evaluate", "pairs.tsv", "-m", "t", "--part", "dev"), "its parts are test, train"),
-    ]:
-        failed = tenor(*command)
-        assert failed.code == 2 and words in failed.err and not failed.out, failed.err
+    failed = tenor("translate", " ", "-m", "t")
+    assert failed.code == 2 and "one is empty" in failed.err and not failed.out, failed.err
+    again, source = made_of(store.read(tmp_path / "t"), "translate"), str(tmp_path / "pairs.tsv")
+    result = KIND.evaluate(source, again, "test", None, None, False, None)
+    assert result["pairs"] == 5 and {"bleu", "chrf", "bleu_signature", "chrf_signature", "perplexity"} <= set(result)
+    with pytest.raises(TenorError, match="its parts are test, train"):
+        KIND.evaluate(source, again, "dev", None, None, False, None)
+    with pytest.raises(TenorError, match=r"This model labels texts\. Use tenor predict"):
+        made_of(store.Stored({"task": "classify"}, "", {}, {}, []), "translate")

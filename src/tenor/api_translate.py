@@ -105,7 +105,7 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         train, aside = validation_of_pairs(pairs, settings.split.validation, self.seed)
         self.translation_, outcome = fit(train, aside, settings)
         self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
+        metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "left_out": self.translation_.left_out, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
         if aside:
             metrics["validation"] = self.translation_.measure(aside, self._search())
         self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)

@@ -49,7 +49,7 @@ class Conversation(Translation):
             begun = True
 
     def replies(self, prompts: Sequence[str], sampling: Sampling = DRAWN) -> list[str]:
-        """One each, made side by side; an empty one for an empty prompt."""
+        """One each, made side by side, the same as by itself; an empty one for an empty prompt."""
         ids, _, lengths = self._read(prompts)
         some, out = np.flatnonzero(lengths), [""] * len(prompts)
         for chosen in by_length(lengths[some], SENTENCES):

@@ -11,7 +11,7 @@ import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ModelConfig, ReadingPrecision, TagConfig, build, check
-from tenor.data.lexicon import Lexicon
+from tenor.data.lexicon import Lexicon, folded
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError, plural
 from tenor.models.tag import Tagger, measured, tagged
@@ -55,7 +55,7 @@ class Tagging:
         return [next(said) if s.words else [] for s in sentences]
 
     def measure(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
-        """The numbers of models.tag.measured on sentences with their right tags; unknown_words (a share), and notes on tags that it does not know.
+        """The numbers of models.tag.measured on sentences with their right tags; unknown_words (the share of words that it has no vector for), and notes on tags that it does not know.
 
         Raises:
             TenorError: there is no word.
@@ -65,12 +65,14 @@ class Tagging:
             raise TenorError("Measuring a tagger needs at least one sentence with words; there is none.")
         right = [s.tags for s in sentences]
         found = measured(right, self.tags(sentences))
-        never = Counter(t for tags in right for t in tags if t not in set(self.lexicon.tags))
+        known, names = set(self.lexicon.words), set(self.lexicon.tags)
+        unknown = sum(folded(w) not in known for s in sentences for w in s.words)
+        never = Counter(t for tags in right for t in tags if t not in names)
         notes = []
         if never:
             listed = ", ".join(f"{tag} ({plural(n, 'word')})" for tag, n in never.most_common(10))
             notes.append(f"Tags that never occurred in training, so that these words are counted as wrong: {listed}{' ...' if len(never) > 10 else ''}.")
-        return found | {"notes": notes}
+        return found | {"unknown_words": unknown / found["words"], "notes": notes}
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}

@@ -59,6 +59,7 @@ class Translation:
     ) -> None:
         self.source, self.target, self.text, self.model = source, target, text, model
         self.columns: tuple[str, str] | None = None  # that it learnt from, if a command trained it
+        self.left_out = 0  # pairs that its training left out, since their target is longer than `max_tokens`
         if precision == "int8":
             raise TenorError("Precision int8 is for reading with a classifier; a model that translates has none. Use bfloat16 or float32.")
         where = choose_device(device)

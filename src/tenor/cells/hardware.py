@@ -6,7 +6,7 @@ from typing import get_args
 
 import torch
 
-from tenor.cells import native
+from tenor.cells import kernels, native
 from tenor.cells.kernels import LABELS, choose
 from tenor.config import Cell, Device, ModelConfig, ReadingPrecision, TranscribeConfig
 from tenor.errors import TenorError
@@ -45,9 +45,15 @@ def describe() -> dict[str, object]:
     Raises:
         TenorError: TENOR_KERNEL or TENOR_ISA ask for what is not there.
     """
-    engine = f"built; {native.isa()} of {', '.join(native.isas())}" if native.available() else f"absent: {native.why_not()}"
+    if not native.available():
+        engine = f"absent: {native.why_not()}"
+    elif kernels.wish() in ("auto", "native"):
+        refused = native.isas()[: native.isas().index(native.isa())] if not native.wished_isa() else []
+        engine = f"built; {native.isa()} of {', '.join(native.isas())}" + (f"; the system refuses {', '.join(refused)}" if refused else "")
+    else:
+        engine = f"built, and left out by TENOR_KERNEL={kernels.wish()}"
     device = choose_device("auto")
     formats = {cell: choose_dtype("auto", device, ModelConfig(cell=cell, hidden=128)) for cell in get_args(Cell)}
-    kernels = {label: choose(cell, 128, 32, formats[cell.partition("_")[0]], device).why for cell, label in LABELS.items()}
+    chosen = {label: choose(cell, 128, 32, formats[cell.partition("_")[0]], device).why for cell, label in LABELS.items()}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {"engine": engine, "torch": torch.__version__, "threads": torch.get_num_threads(), "gpu": gpu} | kernels
+    return {"engine": engine, "torch": torch.__version__, "threads": torch.get_num_threads(), "gpu": gpu} | chosen

@@ -47,19 +47,24 @@ def isas() -> list[str]:
     return list(_engine.instruction_sets()) if available() else []
 
 
+def wished_isa() -> str:
+    """TENOR_ISA's value; empty where it names none. Nothing is asked of Linux. Raises TenorError: it names one that is not here."""
+    wish = os.environ.get("TENOR_ISA", "")
+    if wish and wish not in isas():
+        raise TenorError(f"TENOR_ISA names an instruction set of this CPU: {', '.join(isas())}; got {wish!r}.")
+    return wish
+
+
 def isa() -> str:
     """The instruction set in use: TENOR_ISA's, or the best. Where that is AMX, Linux is asked for its registers, and only there.
 
     Raises:
         TenorError: TENOR_ISA names one that is not here, or that the system refuses this process.
     """
-    wish = os.environ.get("TENOR_ISA", "")
-    there = isas()
-    if wish and wish not in there:
-        raise TenorError(f"TENOR_ISA names an instruction set of this CPU: {', '.join(there)}; got {wish!r}.")
+    wish = wished_isa()
     if wish and not _engine.allowed(wish):
         raise TenorError(f"TENOR_ISA={wish} needs registers that the system refuses this process; a signal stack too small for them is a known cause. Unset TENOR_ISA.")
-    return wish or next(name for name in there if _engine.allowed(name))
+    return wish or next(name for name in isas() if _engine.allowed(name))
 
 
 def traits(name: str | None = None) -> _engine.Traits:

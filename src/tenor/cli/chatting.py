@@ -48,14 +48,16 @@ def chat(
 
 
 def _lines(prompt: str | None) -> Iterator[str]:
-    """The one, or those of a terminal (with a sign that it is your turn) or a pipe."""
+    """The one, or those of a terminal (with a sign that it is your turn) or a pipe, UTF-8 or not."""
     if prompt is not None:
         yield prompt
         return
+    from tenor.data.files import decode
+
     while True:
         if sys.stdin.isatty():
             err.print("[bold]>[/bold] ", end="")
-        line = sys.stdin.readline()
+        line = decode(sys.stdin.buffer.readline())
         if not line:
             return
-        yield line.rstrip("\n")
+        yield line.rstrip("\r\n")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 import typer
+
+from tenor.errors import TenorError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or reviews-en, in installs that have it (make box makes it).")]
@@ -19,3 +22,10 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 PrecisionName = Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the recurrent layers.")]
 ReadingPrecisionName = Annotated[Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="Number format of the recurrent layers; int8 reads fastest.")]
+
+
+def check_heard(context: typer.Context, who: str, some: Mapping[str, str], heard: Collection[str]) -> None:
+    """some: options that not all have, by their parameters; heard: those of them that `who` has. Raises TenorError if one is given that would be left unheard."""
+    given = [option for name, option in some.items() if name not in heard and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if given:
+        raise TenorError(f"{who} has no {', '.join(given)}. Leave {'it' if len(given) == 1 else 'them'} out.")

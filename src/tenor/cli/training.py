@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
-from tenor.cli.options import DeviceName, Json, LabelColumnName, Overwrite, PrecisionName, Resume, Seed, SkipBad, Stars, TextColumnName
+from tenor.cli.options import (
+    DeviceName,
+    Json,
+    LabelColumnName,
+    Overwrite,
+    PrecisionName,
+    Resume,
+    Seed,
+    SkipBad,
+    Stars,
+    TextColumnName,
+    check_heard,
+)
 from tenor.errors import TenorError
 from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show_training
 
@@ -80,10 +91,10 @@ def train(
         from tenor.jobs.kinds import TaskOrder, kind_of
 
         kind = kind_of(task)
-        _check_heard(context, task, kind.options)
+        check_heard(context, f"--task {task}", _SOME, kind.options)
         _train_task(TaskOrder(task, source, out_folder, kind.preset(**changes), text, label, skip_bad, resume, overwrite, command), kind.shown, as_json)
         return
-    _check_heard(context, task, _SOME.keys() - _NOT_CLASSIFY)
+    check_heard(context, "--task classify", _SOME, _SOME.keys() - _NOT_CLASSIFY)
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
@@ -98,18 +109,12 @@ def train(
     _check_finished(metrics, out_folder)
 
 
-# Options of train that not every task has, by their parameters.
+# Options that not every task has, by their parameters.
 _SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
-         "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher",
-         "label_smoothing": "--label-smoothing", "beside": "--beside", "attention": "--attention", "feeding": "--feeding", "separate": "--separate"}  # fmt: skip
+         "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher", "tokens": "--tokens", "vocab": "--vocab",
+         "max_tokens": "--max-tokens", "embedding": "--embedding", "label_smoothing": "--label-smoothing", "beside": "--beside", "attention": "--attention", "feeding": "--feeding",
+         "separate": "--separate"}  # fmt: skip
 _NOT_CLASSIFY = {"beside", "attention", "feeding", "separate"}
-
-
-def _check_heard(context: typer.Context, task: str, options: Collection[str]) -> None:
-    """Raises TenorError if an option is given that the task would leave unheard."""
-    given = [option for name, option in _SOME.items() if name not in options and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-    if given:
-        raise TenorError(f"--task {task} has no {', '.join(given)}. Leave {'it' if len(given) == 1 else 'them'} out.")
 
 
 def _train_task(order: Any, shown: Literal["accuracy", "loss"], as_json: bool) -> None:

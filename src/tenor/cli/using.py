@@ -23,12 +23,14 @@ from tenor.cli.options import (
     SkipBad,
     Stars,
     TextColumnName,
+    check_heard,
 )
 from tenor.errors import TenorError, plural
 from tenor.terminal import Talk, counting, err, out, show_table
 
 
 def evaluate(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="Labelled rows: a file, folder, archive or data set. For a generator texts, or a plain file.")],
     model: Model = REVIEWS,
     text: TextColumnName = None,
@@ -40,15 +42,16 @@ def evaluate(
     precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
-    """Of a classifier: accuracy with its interval, F1, AUC, calibration, confusion and accuracy by length of text. Of a generator: perplexity, nats and bits a character."""
+    """Of a classifier: accuracy with its interval, F1, AUC, calibration, confusion and accuracy by length of text. Of other models: the numbers of their task."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.evaluate import evaluate as run
         from tenor.store import read
         from tenor.tasks import task_of
-    task = task_of(read(model_folder(model)).config)
+    found = read(model_folder(model))
+    task = task_of(found.config)
     if task not in ("classify", "pretrain"):
-        _evaluate(task, source, model, part, text, label, skip_bad, device, precision, as_json)
+        _evaluate(context, found, source, part, text, label, skip_bad, device, precision, as_json)
         return
     with say.download() as progress:
         pipeline, stored = _read(model, device, precision, as_json)
@@ -127,12 +130,18 @@ def answer(
     out.print(f"Written to {escape(str(target))}")
 
 
-def _evaluate(task: str, source: str, model: str, part: str | None, text: str | None, label: str | None, skip_bad: bool, device: Any, precision: Any, as_json: bool) -> None:
-    from tenor.jobs.kinds import kind_of
+def _evaluate(context: typer.Context, stored: Any, source: str, part: str | None, text: str | None, label: str | None, skip_bad: bool, device: Any, precision: Any, as_json: bool) -> None:
+    from tenor.cells.kernels import check_environment
+    from tenor.jobs.evaluate import learnt_from
+    from tenor.jobs.kinds import kind_of, made_of
 
+    task = stored.config["task"]
     kind = kind_of(task)
+    check_heard(context, f"A model of the task {task}", {"label": "--label", "stars": "--stars"}, kind.options)
+    check_environment()
     with Talk(as_json).download() as progress:
-        result = kind.evaluate(source, opened(task, model, device, precision), part, text, label, skip_bad, progress)
+        result = kind.evaluate(source, made_of(stored, task, device, precision), part, text, label, skip_bad, progress)
+    result["notes"] = [*learnt_from(stored, source, part), *result["notes"]]
     if as_json:
         print(json.dumps(result))
         return
@@ -152,14 +161,17 @@ def opened(task: str, model: str, device: Any, precision: Any) -> Any:
 
 
 def _answerer(model: str, device: Any, precision: Any, as_json: bool) -> Any:
+    from tenor.cells.kernels import check_environment
     from tenor.jobs.answers import Labels
-    from tenor.jobs.kinds import TASKS, kind_of
+    from tenor.jobs.kinds import TASKS, kind_of, made_of
     from tenor.store import read
     from tenor.tasks import task_of
 
-    task = task_of(read(model_folder(model)).config)
+    stored = read(model_folder(model))
+    task = task_of(stored.config)
     if task in TASKS and task != "classify":
-        return kind_of(task).answerer(opened(task, model, device, precision))
+        check_environment()
+        return kind_of(task).answerer(made_of(stored, task, device, precision))
     return Labels(_read(model, device, precision, as_json)[0])
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.data import columns as col
 from tenor.data.batches import pack
+from tenor.data.parts import is_test, part_of
 from tenor.data.pieces import BREAK
 from tenor.data.sources import table_of
 from tenor.data.splits import validation_rows
@@ -99,18 +100,15 @@ def validation_of_pairs(pairs: Sequence[Pair], wish: float | None, seed: int) ->
     return [pairs[i] for i in np.sort(order[aside:])], [pairs[i] for i in np.sort(order[:aside])]
 
 
-_CHOOSE = ("val", "valid", "validation", "dev")
-
-
 def divided(pairs: Sequence[Pair], wish: float | None, seed: int) -> tuple[list[Pair], list[Pair], list[str]]:
     """Pairs to learn from, pairs to choose the epoch by, and sentences on both.
 
-    Pairs of a part that begins with "test" are left out. Those of a part named val, valid, validation or dev choose the epoch, unless so many are wished for. What is learnt
-    from shares no source text with the others.
+    Pairs of test parts are left out. Those of the part validation (val, valid, dev) choose the epoch, unless so many are wished for. What is learnt from shares no source text
+    with the others.
     """
-    test = [p for p in pairs if (p.part or "").startswith("test")]
-    own = [p for p in pairs if p.part in _CHOOSE] if wish is None else []
-    rest = [p for p in pairs if not (p.part or "").startswith("test") and (wish is not None or p.part not in _CHOOSE)]
+    test = [p for p in pairs if is_test(p.part)]
+    own = [p for p in pairs if part_of(p.part) == "validation"] if wish is None else []
+    rest = [p for p in pairs if not is_test(p.part) and (wish is not None or part_of(p.part) != "validation")]
     train, aside = (rest, own) if own else validation_of_pairs(rest, wish, seed)
     unseen = {p.source.casefold() for p in (*test, *aside)}
     kept = [p for p in train if p.source.casefold() not in unseen]

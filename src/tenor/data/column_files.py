@@ -9,6 +9,8 @@ from tenor.data.tables import Record, Report, Table
 from tenor.errors import TenorError
 
 WORD_NAMES = ("words", "tokens", "word", "token", "form", "text", "sentence")
+TAG_NAMES = ("tags", "labels", "tag", "label")  # the first that is there
+OTHER_TAG_NAMES = ("ner_tags", "ner", "chunk_tags", "chunk", "pos_tags", "pos", "upos", "xpos")  # the only one that is there
 CONLLU = ["id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc"]
 SUFFIXES = (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bioes")  # what has one of these is always one
 _LOOK = 1000  # lines of a .tsv that tell if it is one
@@ -29,7 +31,7 @@ class ColumnFile:
     """A column file that can be read from its start any number of times.
 
     Columns are parted by tabs where the first line has one, else by spaces. They have the names that the first line gives them, if it does
-    (the name of a word's column among them, or one of `wanted`), of a .conllu the usual ones, else numbers from 1.
+    (one of `wanted`, or the name of a word's column in the first place or with a tag's on the same line), of a .conllu the usual ones, else numbers from 1.
     Lines that begin a document (-DOCSTART-), and in a .conllu remarks and words within words, are left out.
 
     Raises:
@@ -45,7 +47,7 @@ class ColumnFile:
             raise TenorError(f"The file is empty: {entry.name}. It needs at least one word with its tag.")
         self.tabs = "\t" in first
         cells = self._cells(first)
-        self.header = not self.conllu and (bool(set(cells) & set(wanted)) or (len(cells) > 1 and any(c.casefold() in WORD_NAMES for c in cells)))
+        self.header = not self.conllu and _is_header(cells, wanted)
         self.columns = CONLLU if self.conllu else cells if self.header else [str(i + 1) for i in range(len(cells))]
 
     def records(self, report: Report | None = None) -> Iterator[Record]:
@@ -91,6 +93,15 @@ class ColumnFile:
 
     def _left_out(self, line: str) -> bool:
         return line.startswith("-DOCSTART-") or (self.conllu and line.startswith("#"))
+
+
+def _is_header(cells: Sequence[str], wanted: Sequence[str]) -> bool:
+    """A word of a sentence may be "Text", and a cell a number: the one is no name by itself, the other is a column's place."""
+    if any(c in wanted and not c.isdigit() for c in cells):
+        return True
+    names = [c.casefold() for c in cells]
+    tagged = not {*TAG_NAMES, *OTHER_TAG_NAMES}.isdisjoint(names)
+    return len(cells) > 1 and any(n in WORD_NAMES for n in (names if tagged else names[:1]))
 
 
 def column_table(entry: Entry, skip_bad: bool, wanted: Sequence[str]) -> Table:

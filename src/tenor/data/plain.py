@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tenor.data import files
+from tenor.data.parts import is_test
 from tenor.data.sources import read_texts
 from tenor.errors import TenorError
 
@@ -16,7 +17,7 @@ PLAIN = (".txt", ".md", ".text", "")  # a .txt may also be a table: with the col
 
 
 class Texts(NamedTuple):
-    """texts: not empty, each once; a plain file is one. notes: sentences for the user. test: texts of the data's own part "test", if any."""
+    """texts: not empty, each once; a plain file is one. notes: sentences for the user. test: texts of the data's own test parts, if any."""
 
     name: str
     texts: list[str]
@@ -36,8 +37,7 @@ def read_plain_or_texts(path: Path, text: str | None = None, skip_bad: bool = Fa
         if entry.path.suffix.lower() in PLAIN:
             return _plain(entry)
     source = read_texts(path, text, skip_bad)
-    kept = [r for r in source.rows if r.part != "test"]
-    texts, test = (list(dict.fromkeys(r.text for r in rows if r.text)) for rows in (kept, [r for r in source.rows if r.part == "test"]))
+    texts, test = (list(dict.fromkeys(r.text for r in source.rows if r.text and is_test(r.part) == asked)) for asked in (False, True))
     unseen = {t.casefold() for t in test}
     texts = [t for t in texts if t.casefold() not in unseen]
     left = len(source.rows) - len(texts) - len(test)

@@ -12,7 +12,8 @@ import numpy as np
 
 from tenor.data import columns as col
 from tenor.data.files import check_exists
-from tenor.data.sound import Sound, decode_bytes, read_wav, resampled
+from tenor.data.parts import is_test, part_of
+from tenor.data.sound import Sound, check_wav, decode_bytes, read_wav, resampled
 from tenor.data.sources import table_of
 from tenor.data.splits import validation_split
 from tenor.data.tables import FORMATS, Record, Report, Table
@@ -23,11 +24,10 @@ BYTES_NAMES = ("pcm", "bytes")
 SAID_NAMES = ("text", "transcript", "transcription", "sentence", "words", "digit")
 SPEAKER_NAMES = ("speaker", "speaker_id", "client_id", "voice")
 WIDE, NARROW = 16_000, 8_000  # samples a second of a model: speech has little above 8 kHz, a telephone's nothing above 4
-_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation"}
 
 
 class Recording(NamedTuple):
-    """samples: [N] int16 at the rate of all; text: what is said, in small letters, words one space apart; part: "train", "validation", "test" or none."""
+    """samples: [N] int16 at the rate of all; text: what is said, in small letters, words one space apart; part: as data.parts names it, or none."""
 
     samples: np.ndarray
     text: str
@@ -67,22 +67,25 @@ def read_recordings(path: Path, text: str | None = None, skip_bad: bool = False,
     where = _Columns.of(table, text)
     report, left = Report(), []
     wanted = [c for c in where if c]
-    _check_files(table, folder, where, skip_bad)
-    sounds: list[tuple[Sound, Record]] = []
+    if not (where.bytes or skip_bad):
+        _check_files(table, folder, where.sound, "leave such rows out with --skip-bad")
+    sounds, rows = [], []
     for record in table.records(wanted, report):
         try:
-            sounds.append((kept(sound_of(record, folder, where.sound, where.rate), rate), record))
+            sound = kept(sound_of(record, folder, where.sound, where.rate), rate)
+            rows.append(_recording(sound.samples, record, where))
+            sounds.append(sound)
         except TenorError as error:
             if not skip_bad:
                 raise TenorError(f"Row {record.line} of {table.name}: {error}") from error
             left.append(f"row {record.line}: {error}")
     if not sounds:
         raise TenorError(f"{table.name} holds no sound that can be read. It needs a row for each: the file and what is said in it.")
-    samples, rate = at_one_rate([sound for sound, _ in sounds])
-    rows = [_recording(s, record, where) for s, (_, record) in zip(samples, sounds, strict=True)]
+    samples, rate = at_one_rate(sounds)
+    rows = [r._replace(samples=s) for r, s in zip(rows, samples, strict=True)]
     notes = report.sentences() + ([f"{plural(len(left), 'row')} left out: {'; '.join(left[:3])}{' ...' if len(left) > 3 else ''}"] if left else [])
     if where.take:
-        notes.append("Columns digit and take: as in the Free Spoken Digit Dataset, takes 0 to 4 are part test, and 5 to 9 are taken for validation.")
+        notes.append("Columns digit and take: as in the Free Spoken Digit Dataset, takes 0 to 4 are part test, and 5 to 9 part validation.")
     if where.bytes and not where.rate:
         notes.append(f"No column rate: bare samples are taken as {NARROW:,} a second, 16 bits each.")
     return Recordings(str(path), rows, rate, notes)
@@ -124,9 +127,9 @@ class _Columns(NamedTuple):
         return cls(sound, said, speaker, split, rate, "take" if {"digit", "take"} <= set(table.columns) and not split else None)
 
 
-def sound_column(table: Table) -> str:
-    """The column of files or of samples. Raises TenorError if none has a usual name."""
-    found = col.find_column(table.columns, None, (*FILE_NAMES, *BYTES_NAMES), "sound", "", table.name)
+def sound_column(table: Table, given: str | None = None) -> str:
+    """The column of files or of samples. Raises TenorError: no such column is there, or none has a usual name."""
+    found = col.find_column(table.columns, given, (*FILE_NAMES, *BYTES_NAMES), "sound", "--text", table.name)
     if found is None:
         raise TenorError(f"A table of sounds has a column of WAV files named file (or {', '.join(FILE_NAMES[1:])}); {table.name} has: {', '.join(table.columns)}. Rename it.")
     return found
@@ -136,20 +139,41 @@ def sound_of(record: Record, folder: Path, column: str, rate: str | None = None)
     """The sound that a row names or holds. Raises TenorError if it cannot be read."""
     value = record.values.get(column)
     if isinstance(value, bytes):
-        return decode_bytes(value, int(record.values[rate]) if rate else NARROW, f"column {column}")
+        return decode_bytes(value, _number(record, rate) if rate else NARROW, f"column {column}")
+    return read_wav(_file(record, folder, column))
+
+
+def check_sounds(table: Table, folder: Path, column: str) -> None:
+    """All files of a table, before any is read: they are there, and their headers are good. Raises TenorError with the row."""
+    _check_files(table, folder, column, "leave such rows out of the table")
+    for record in table.records([column], Report()):
+        try:
+            check_wav(_file(record, folder, column))
+        except TenorError as error:
+            raise TenorError(f"Row {record.line} of {table.name}: {error}") from error
+
+
+def _file(record: Record, folder: Path, column: str) -> Path:
+    value = record.values.get(column)
     if value is None or not str(value).strip():
         raise TenorError(f"Column {column} is empty. Name a WAV file.")
-    return read_wav(folder / str(value).strip())
+    return folder / str(value).strip()
 
 
-def _check_files(table: Table, folder: Path, where: _Columns, skip_bad: bool) -> None:
+def _number(record: Record, column: str) -> int:
+    value: Any = record.values.get(column)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TenorError(f"Column {column} must hold a whole number; got {value!r:.60}. Correct it, or leave such rows out with --skip-bad.") from error
+
+
+def _check_files(table: Table, folder: Path, column: str, way: str) -> None:
     """All missing files at once, before any is read."""
-    if where.bytes or skip_bad:
-        return
-    missing = [(r.line, name) for r, name in _named(table, where.sound) if not (folder / name).is_file()]
+    missing = [(r.line, name) for r, name in _named(table, column) if not (folder / name).is_file()]
     if missing:
         listed = ", ".join(f"{name} (row {line})" for line, name in missing[:5]) + (" ..." if len(missing) > 5 else "")
-        raise TenorError(f"{table.name} names {plural(len(missing), 'file')} that {folder} does not hold: {listed}. Put them there, or leave such rows out with --skip-bad.")
+        raise TenorError(f"{table.name} names {plural(len(missing), 'file')} that {folder} does not hold: {listed}. Put them there, or {way}.")
 
 
 def _named(table: Table, column: str) -> Iterator[tuple[Record, str]]:
@@ -173,14 +197,14 @@ def at_one_rate(sounds: Sequence[Sound]) -> tuple[list[np.ndarray], int]:
 
 def _recording(samples: np.ndarray, record: Record, where: _Columns) -> Recording:
     v = record.values
-    part = str(v.get(where.split) or "").strip().casefold() if where.split else _take_part(v[where.take]) if where.take else ""
+    part = part_of(v.get(where.split)) if where.split else _take_part(_number(record, where.take)) if where.take else None
     name = f"row {record.line}" if where.bytes else str(v[where.sound])
     said = v.get(where.text)
-    return Recording(samples, spoken("" if said is None else str(said)), str(v.get(where.speaker) or "") if where.speaker else "", _PARTS.get(part, part) or None, name)
+    return Recording(samples, spoken("" if said is None else str(said)), str(v.get(where.speaker) or "") if where.speaker else "", part, name)
 
 
-def _take_part(take: Any) -> str:
-    return "test" if int(take) < 5 else "validation" if int(take) < 10 else "train"
+def _take_part(take: int) -> str:
+    return "test" if take < 5 else "validation" if take < 10 else "train"
 
 
 def whole(samples: np.ndarray) -> np.ndarray:
@@ -196,13 +220,14 @@ def of_whole(samples: np.ndarray) -> np.ndarray:
 
 
 def divided(rows: Sequence[Recording], wish: float | None, seed: int) -> tuple[list[Recording], list[Recording], list[Recording]]:
-    """Recordings to learn from, to choose the epoch by, and of part test. Those that choose are of part validation, or, where there is none, drawn from the others with balance.
+    """Recordings to learn from, to choose the epoch by, and of test parts. Those that choose are of part validation or, where there is none or so many are wished for, drawn from the others with balance.
 
     Raises:
         TenorError: more validation rows asked for than there are, or none is left to learn from.
     """
-    test, aside = ([r for r in rows if r.part == part] for part in ("test", "validation"))
-    rest = [r for r in rows if r.part not in ("test", "validation")]
+    test = [r for r in rows if is_test(r.part)]
+    aside = [r for r in rows if r.part == "validation"] if wish is None else []
+    rest = [r for r in rows if not is_test(r.part) and (wish is not None or r.part != "validation")]
     if not rest:
         raise TenorError("No recording is left to learn from: all are of the parts test and validation. Give some of part train.")
     if aside:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import math
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -31,11 +33,21 @@ class Sound(NamedTuple):
 
 def read_wav(path: Path) -> Sound:
     """Raises TenorError: no such file, or as `decode_wav`."""
+    with _opened(path) as f:
+        return decode_wav(f, str(path))
+
+
+def check_wav(path: Path) -> None:
+    """Look at the header alone. Raises TenorError as `read_wav`."""
+    with _opened(path) as f, _begun(f, str(path)):
+        pass
+
+
+def _opened(path: Path) -> IO[bytes]:
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
         raise TenorError(f"No such file: {path}{nearest(path.name, beside)}" if not path.is_dir() else f"A sound is a WAV file; {path} is a folder.")
-    with open(path, "rb") as f:
-        return decode_wav(f, str(path))
+    return open(path, "rb")
 
 
 def decode_wav(file: IO[bytes], name: str) -> Sound:
@@ -44,16 +56,36 @@ def decode_wav(file: IO[bytes], name: str) -> Sound:
     Raises:
         TenorError: no WAV of PCM, a rate, width or number of channels that is not read, no samples, more than MOST_SECONDS, or fewer samples than its header says.
     """
+    with _begun(file, name) as f:
+        data = f.readframes(f.getnframes())
+        return Sound(_numbers(data, f.getsampwidth()).reshape(-1, f.getnchannels()).mean(1, dtype=np.float32), f.getframerate())
+
+
+class _Reader(wave.Wave_read):
+    """Python 3.11 refuses the extensible header, which ffmpeg writes for 24 bits, though the samples behind it are the same; 3.12 reads it."""
+
+    def _read_fmt_chunk(self, chunk: Any) -> None:
+        head = chunk.read(40)
+        if head[:2] == b"\xfe\xff" and head[24:26] == b"\x01\x00":  # extensible, and what follows is PCM
+            head = b"\x01\x00" + head[2:]
+        super()._read_fmt_chunk(io.BytesIO(head))  # type: ignore[misc]
+
+
+@contextmanager
+def _begun(file: IO[bytes], name: str) -> Iterator[wave.Wave_read]:
+    """A WAV file whose header is read, and whose samples are there. Raises TenorError as decode_wav."""
     try:
-        with wave.open(file) as f:
-            rate, channels, width, frames = f.getframerate(), f.getnchannels(), f.getsampwidth(), f.getnframes()
-            _check(name, rate, channels, width, frames)
-            data = f.readframes(frames)
+        with _Reader(file) as f:
+            channels, width, frames = f.getnchannels(), f.getsampwidth(), f.getnframes()
+            _check(name, f.getframerate(), channels, width, frames)
+            start = file.tell()
+            there = (file.seek(0, io.SEEK_END) - start) // (channels * width)
+            file.seek(start)
+            if there < frames:
+                raise TenorError(f"{name} was cut: its header says {plural(frames, 'sample')}, and {there:,} are there. Copy or write it again.")
+            yield f
     except (wave.Error, EOFError) as error:
         raise TenorError(f"{name} is no WAV file of PCM samples ({error or 'it ends too early'}). {_CONVERT}") from error
-    if len(data) < frames * channels * width:
-        raise TenorError(f"{name} was cut: its header says {plural(frames, 'sample')}, and {len(data) // (channels * width):,} are there. Copy or write it again.")
-    return Sound(_numbers(data, width).reshape(-1, channels).mean(1, dtype=np.float32), rate)
 
 
 def decode_bytes(data: bytes, rate: int, name: str) -> Sound:

@@ -45,7 +45,7 @@ class Subwords:
         inner.normalizer = hf.normalizers.NFC()
         inner.pre_tokenizer = hf.pre_tokenizers.Sequence([hf.pre_tokenizers.Metaspace(_SPACE), hf.pre_tokenizers.Split(hf.Regex(_WORD), "removed", invert=True)])
         inner.decoder = hf.decoders.Metaspace(_SPACE)
-        # A character that occurs once or in thousands of others is no piece: what has it is copied.
+        # The most frequent characters are pieces, half of the vocabulary and 1,000 at most: what has another one is copied. What is merged occurs twice at least.
         trainer = hf.trainers.BpeTrainer(vocab_size=vocab, min_frequency=2, limit_alphabet=max(1, min(1000, vocab // 2)), special_tokens=SPECIALS, show_progress=False)
         step = max(1, round(sum(map(len, texts)) / _BPE_CHARACTERS))
         inner.train_from_iterator(texts[::step], trainer)

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 from tenor.data import columns as col
 from tenor.data import files
-from tenor.data.column_files import WORD_NAMES, ColumnFile, is_column_file
-from tenor.data.sources import PARTS, table_of
+from tenor.data.column_files import OTHER_TAG_NAMES, TAG_NAMES, WORD_NAMES, ColumnFile, is_column_file
+from tenor.data.parts import part_of
+from tenor.data.sources import table_of
 from tenor.data.tables import Record, Report
 from tenor.errors import TenorError, nearest, plural
-
-TAG_NAMES = ("tags", "labels", "tag", "label")  # the first that is there
-OTHER_TAG_NAMES = ("ner_tags", "ner", "chunk_tags", "chunk", "pos_tags", "pos", "upos", "xpos")  # the only one that is there
 
 
 class Sentence(NamedTuple):
@@ -24,7 +22,7 @@ class Sentence(NamedTuple):
     words: list[str]
     tags: list[str] = []  # noqa: RUF012 - nobody changes it
     beside: tuple[list[str], ...] = ()
-    part: str | None = None  # of the source's own split, if any
+    part: str | None = None  # of the source's own split, as data.parts names it, if any
     line: int = 0
 
 
@@ -44,7 +42,7 @@ def read_sentences(path: Path, words: str | None = None, tags: str | None = None
     Args:
         path: a column file, a table, or a folder or archive with one table. In a table a row's words and tags are lists, or texts that are split at white space.
         words, tags, beside: columns, by their names or, in a file without names, numbers from 1; None: found by the usual names, in a column file without names the first and the last.
-        skip_bad: leave out broken lines, and sentences with words and tags of unequal number, and count them.
+        skip_bad: leave out broken lines, and sentences with an empty cell or with words and tags of unequal number, and count them.
 
     Raises:
         TenorError: whatever is wrong with the file, with the line's or row's number where there is one.
@@ -56,10 +54,19 @@ def read_sentences(path: Path, words: str | None = None, tags: str | None = None
     word_column = _word_column(names, words or (names[0] if numbered else None), name)
     tag_column = _tag_column(names, tags or (names[-1] if numbered else None), word_column, name)
     columns = [word_column, tag_column, *(_column(names, c, "what is read beside the words", "--beside", name) for c in beside)]
+    twice = next((c for c in columns[2:] if columns.count(c) > 1), None)
+    if twice is not None:
+        raise TenorError(f"What is read beside the words are other columns than words and tags, each named once; {twice!r} comes twice. Leave it out of --beside.")
     split = col.find_column(names, None, col.SPLIT_NAMES, "split", "", name)
     result, empty = Sentences(name, [], columns), 0
     for record in records():
-        lists = [words_of(record.values.get(c), f"{unit.capitalize()} {record.line} of {name}", c) for c in columns]
+        try:
+            lists = [words_of(record.values.get(c), f"{unit.capitalize()} {record.line} of {name}", c) for c in columns]
+        except TenorError:
+            if not skip_bad:
+                raise
+            report.skipped(f"{unit} {record.line}: a cell that is empty, or neither text nor number")
+            continue
         fault = next((_unequal(lists[0], other, c) for other, c in zip(lists[1:], columns[1:], strict=True) if len(other) != len(lists[0])), "")
         if fault and skip_bad:
             report.skipped(f"{unit} {record.line}: {fault}")
@@ -68,13 +75,13 @@ def read_sentences(path: Path, words: str | None = None, tags: str | None = None
         elif not lists[0]:
             empty += 1
         else:
-            part = str(record.values.get(split) or "").strip().casefold() if split else ""
-            result.rows.append(Sentence(lists[0], lists[1], tuple(lists[2:]), PARTS.get(part, part) or None, record.line))
+            part = part_of(record.values.get(split)) if split else None
+            result.rows.append(Sentence(lists[0], lists[1], tuple(lists[2:]), part, record.line))
     if empty:
         result.notes.append(f"{plural(empty, 'empty sentence')} left out.")
     result.notes += report.sentences()
     if not result.rows:
-        raise TenorError(f"{name} has no sentence with words. It needs a word and its tag a line, or lists of words and tags a row.")
+        raise TenorError(" ".join([f"{name} has no sentence with words. It needs a word and its tag a line, or lists of words and tags a row.", *report.sentences()]))
     return result
 
 

@@ -18,11 +18,11 @@ from tenor.data.turns import read_turns
 from tenor.errors import plural
 from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
-from tenor.jobs.translate import described, of_part
-from tenor.results.report import conversation_card, conversed
+from tenor.jobs.translate import described, of_part, results
+from tenor.results.report import conversation_card, conversed, left_out
 from tenor.store import Stored
 from tenor.training.events import Events
-from tenor.training.loop import Outcome
+from tenor.training.loop import Outcome, by_loss
 from tenor.training.presets import Preset
 from tenor.training.presets_chat import chat_preset
 from tenor.training.translate import learn
@@ -30,7 +30,7 @@ from tenor.training.translate import learn
 
 class Chatting:
     shown: Literal["accuracy", "loss"] = "loss"
-    options: frozenset[str] = frozenset({"label", "label_smoothing", "attention", "feeding", "separate"})
+    options: frozenset[str] = frozenset({"label", "vocab", "max_tokens", "embedding", "label_smoothing", "attention", "feeding", "separate"})
 
     def preset(self, **changes: Any) -> Preset:
         return chat_preset(**changes)
@@ -42,15 +42,15 @@ class Chatting:
         return Parts(train, aside, [], [*source.notes, *notes], {"train": len(train), "validation": len(aside)})
 
     def fit(self, parts: Parts, preset: Preset, events: Events, work: Path | None) -> tuple[Conversation, Outcome]:
-        made, outcome = learn(Conversation, parts.train, parts.validation, preset, events, work)
+        made, outcome = learn(Conversation, parts.train, parts.validation, preset, events, work, by_loss)
         made.count(parts.train)
         return made, outcome
 
     def results(self, made: Conversation, parts: Parts) -> dict[str, Any]:
-        return {"validation": made.measure(parts.validation)} if parts.validation else {}
+        return results(made, parts)
 
     def measured(self, found: Mapping[str, Any]) -> str:
-        return conversed(dict(found))
+        return ". ".join([conversed(dict(found)), *left_out(found)])
 
     def described(self, made: Conversation) -> list[str]:
         return described(made)

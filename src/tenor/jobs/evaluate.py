@@ -67,5 +67,12 @@ def seen_in_training(stored: Stored, source: str, part: str | None) -> list[str]
     return [f"Warning: this model has seen {plural(rows, 'row')} of {source} in its training (split: {stored.metrics.get('split')}), so the accuracy here is better than on new texts. {way}"]
 
 
+def learnt_from(stored: Stored, source: str, part: str | None) -> list[str]:
+    """The same of a model of another task, which learns from all parts of a source but those named test."""
+    if "source" not in stored.config or _place(stored.config["source"]) != _place(source) or (part or "").casefold().startswith("test"):
+        return []
+    return [f"Warning: this model was trained on {source}, so it does better here than on what is new to it. Rows that it has not seen, if the data names such: --part test."]
+
+
 def _place(source: str) -> Path | str:
     return (find(DATA_SETS[source]) or source) if source in DATA_SETS else Path(source).expanduser().resolve()

@@ -31,7 +31,7 @@ from tenor.training.presets_generate import generate_preset
 
 class Generating:
     shown: Literal["accuracy", "loss"] = "loss"
-    options: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset({"tokens", "vocab", "max_tokens", "embedding"})
 
     def preset(self, **changes: Any) -> Preset:
         return generate_preset(**changes)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from tenor.data.files import check_exists, decode
 from tenor.data.sources import table_of, text_column
 from tenor.data.tables import Record, Report, Table
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.jobs.answers import Answerer, ReadsFiles, text_of
 
 # A block ends at so many rows or characters: memory stays flat, and batches are still full.
@@ -171,9 +171,16 @@ class _Columns:
 
     def write(self, block: list[Record]) -> None:
         for record in block:
-            words = record.values.get(self.column) or []
-            lists = [words.split() if isinstance(words, str) else words, *(record.values[c] for c in self.others)]
+            given = record.values.get(self.column) or []
+            words = given.split() if isinstance(given, str) else given
+            lists = [words, *(self._cells(record, c, len(words)) for c in self.others)]
             self.file.write("".join("\t".join(map(str, cells)) + "\n" for cells in zip(*lists, strict=True)) + "\n")
+
+    def _cells(self, record: Record, column: str, words: int) -> list[Any]:
+        cells = record.values.get(column) or []
+        if not isinstance(cells, list) or len(cells) != words:
+            raise TenorError(f"A .conll has a value a word in each column; line {record.line} has {plural(words, 'word')}, and not as many values in column {column!r}. Write .jsonl, which can take it.")
+        return cells
 
     def close(self) -> None:
         self.file.close()

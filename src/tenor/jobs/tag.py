@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from tenor.config import Device, ReadingPrecision
 from tenor.data.datasets import Progress, resolve
+from tenor.data.parts import is_test, part_of
 from tenor.data.tagged import Sentence, Sentences, read_sentences, words_of
 from tenor.errors import TenorError, plural
 from tenor.jobs.kinds import Parts, TaskOrder
@@ -28,25 +29,29 @@ from tenor.training.tag import divided, fit
 
 class Taggers:
     shown: Literal["accuracy", "loss"] = "accuracy"
-    options: frozenset[str] = frozenset({"label", "one_way", "beside"})
+    options: frozenset[str] = frozenset({"label", "one_way", "vocab", "embedding", "beside"})
 
     def preset(self, **changes: Any) -> Preset:
         return tag_preset(**changes)
 
     def read(self, order: TaskOrder, progress: Progress | None) -> Parts:
-        """Rows of the source's own part "test" are read once, in the end; the validation rows are drawn from the others."""
+        """Rows of the source's own test parts are read once, in the end; the validation rows are its own, or, where it has none or a wish is given, drawn from the others."""
         source = read_sentences(resolve(order.source, progress), order.text, order.label, order.preset.model.columns, order.skip_bad)
-        test = [s for s in source.rows if s.part == "test"]
+        test = [s for s in source.rows if is_test(s.part)]
         unseen = {tuple(s.words) for s in test}
-        kept = [s for s in source.rows if s.part != "test" and tuple(s.words) not in unseen]
+        kept = [s for s in source.rows if not is_test(s.part) and tuple(s.words) not in unseen]
         twice = len(source.rows) - len(kept) - len(test)
-        if not kept:
-            raise TenorError(f"No sentence of {source.name} is left to learn from: all are of part test.")
-        train, aside = divided(kept, order.preset.split.validation, order.preset.train.seed)
+        wish = order.preset.split.validation
+        own = [s for s in kept if s.part == "validation"] if wish is None else []
+        rest = [s for s in kept if s.part != "validation"] if own else kept
+        if not rest:
+            raise TenorError(f"No sentence of {source.name} is left to learn from: all are of the parts test and validation. Give some of part train.")
+        train, aside = (rest, own) if own else divided(rest, wish, order.preset.train.seed)
         notes = [*source.notes, *([f"{plural(twice, 'sentence')} left out that {'stands' if twice == 1 else 'stand'} in part test too."] if twice else [])]
+        whose = " (the data's own)" if own else ""
         beside = f", beside them {', '.join(source.columns[2:])}" if source.columns[2:] else ""
         notes.append(f"Words: column {source.columns[0]}{beside}; tags: column {source.columns[1]}.")
-        notes.append(f"{len(train):,} training, {len(aside):,} validation, {plural(len(test), 'test sentence')}; {sum(len(s.words) for s in train):,} words to learn from.")
+        notes.append(f"{len(train):,} training, {len(aside):,} validation{whose}, {plural(len(test), 'test sentence')}; {sum(len(s.words) for s in train):,} words to learn from.")
         tags = {t for s in train for t in s.tags}
         late = sorted({t for s in (*aside, *test) for t in s.tags} - tags)
         notes.append(f"{plural(len(tags), 'tag')} in training{f'; not among them, though in the others: {_listed(late)}' if late else ''}.")
@@ -143,7 +148,7 @@ class Tags:
 
 
 def _of_part(found: Sentences, part: str | None) -> list[Sentence]:
-    rows = [s for s in found.rows if part is None or s.part == part]
+    rows = [s for s in found.rows if part is None or s.part == part_of(part)]
     if not rows:
         there = ", ".join(sorted({s.part for s in found.rows if s.part}))
         has = f"its parts are {there}" if there else "it has no parts of its own (a column named split)"

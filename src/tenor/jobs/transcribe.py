@@ -12,7 +12,8 @@ from rich.markup import escape
 
 from tenor.config import Device, ReadingPrecision
 from tenor.data.datasets import Progress, resolve
-from tenor.data.recordings import Recording, divided, read_recordings, sound_column
+from tenor.data.parts import part_of
+from tenor.data.recordings import Recording, check_sounds, divided, read_recordings, sound_column
 from tenor.data.sound import MOST_SECONDS, Sound, read_wav
 from tenor.data.tables import Record, Table
 from tenor.errors import TenorError, plural
@@ -31,13 +32,13 @@ from tenor.transcription import BEAM, Transcription
 
 class Transcribing:
     shown: Literal["accuracy", "loss"] = "accuracy"
-    options: frozenset[str] = frozenset({"one_way"})
+    options: frozenset[str] = frozenset({"one_way", "tokens"})
 
     def preset(self, **changes: Any) -> Preset:
         return transcribe_preset(**changes)
 
     def read(self, order: TaskOrder, progress: Progress | None) -> Parts:
-        """Rows of the source's own part "test" are for the test at the end."""
+        """Rows of the source's own test parts are for the test at the end."""
         source = read_recordings(resolve(order.source, progress), order.text, order.skip_bad)
         train, aside, test = divided(source.rows, order.preset.split.validation, order.preset.train.seed)
         rate, seconds = source.rate, [sum(len(r.samples) for r in rows) / source.rate for rows in (train, aside, test)]
@@ -79,7 +80,7 @@ class Transcribing:
             TenorError: no recording, or anything wrong with the files.
         """
         found = read_recordings(resolve(source, progress), text, skip_bad, made.rate)
-        rows = [r for r in found.rows if part in (None, r.part)]
+        rows = [r for r in found.rows if part is None or r.part == part_of(part)]
         if not rows:
             raise TenorError(f"No recording of {found.name} is of part {part!r}. Leave --part out to take all.")
         began = time.perf_counter()
@@ -123,11 +124,12 @@ class Transcripts(AskedTexts):
         self.seconds, self.empty = 0.0, 0
 
     def column(self, table: Table, source: Path, given: str | None, sample: Sequence[Record]) -> str:
-        """The column of files. Raises TenorError if there is none."""
+        """The column of files. Raises TenorError: there is none, or one of the files cannot be read, by its header."""
         self.folder = source.parent
-        found = given or sound_column(table)
+        found = sound_column(table, given)
         if any(isinstance(r.values.get(found), bytes) for r in sample):
             raise TenorError(f"tenor predict reads files that a table names; column {found} holds the samples themselves. tenor evaluate and train read these.")
+        check_sounds(table, self.folder, found)
         return found
 
     def answers(self, texts: Sequence[str]) -> list[dict[str, Any]]:

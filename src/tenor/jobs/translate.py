@@ -18,7 +18,7 @@ from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.models.translate import Search
 from tenor.results.attention import picture
-from tenor.results.report import translated, translator_card
+from tenor.results.report import left_out, translated, translator_card
 from tenor.store import Stored
 from tenor.training.events import Events
 from tenor.training.loop import Outcome
@@ -30,7 +30,7 @@ from tenor.translation import Translation
 
 class Translating:
     shown: Literal["accuracy", "loss"] = "accuracy"
-    options: frozenset[str] = frozenset({"label", "label_smoothing", "attention", "feeding", "separate"})
+    options: frozenset[str] = frozenset({"label", "vocab", "max_tokens", "embedding", "label_smoothing", "attention", "feeding", "separate"})
 
     def preset(self, **changes: Any) -> Preset:
         return translate_preset(**changes)
@@ -45,10 +45,10 @@ class Translating:
         return fit(parts.train, parts.validation, preset, events, work)
 
     def results(self, made: Translation, parts: Parts) -> dict[str, Any]:
-        return {"validation": made.measure(parts.validation)} if parts.validation else {}
+        return results(made, parts)
 
     def measured(self, found: Mapping[str, Any]) -> str:
-        return translated(dict(found))
+        return ". ".join([translated(dict(found)), *left_out(found)])
 
     def described(self, made: Translation) -> list[str]:
         return described(made)
@@ -113,6 +113,12 @@ class Translations(AskedTexts):
             *([f"{plural(empty, 'text')} empty, and so the translation."] if empty else []),
             *([f"{plural(cut, 'text')} cut, by {plural(self.numbers['tokens_cut'], 'token')}."] if cut else []),
         ]
+
+
+def results(made: Translation, parts: Parts) -> dict[str, Any]:
+    """The validation's numbers, if it has pairs, and how many pairs the training left out."""
+    left = {"left_out": made.left_out}
+    return left | ({"validation": made.measure(parts.validation) | left} if parts.validation else {})
 
 
 def of_part(found: Pairs, part: str | None) -> list[Pair]:

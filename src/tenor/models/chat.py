@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
 from tenor.cells.stepper import Stepper
 from tenor.data.pieces import BREAK
@@ -24,9 +24,13 @@ ONCE = 3
 
 @torch.inference_mode()
 def replied(model: TextTranslator, source: PackedSequence, sampling: Sampling) -> Iterator[np.ndarray]:
-    """Packed ids of B prompts -> [B] tokens a step, for ever: one reply each, side by side; a BREAK ends one. <pad> and <unk> are never drawn."""
+    """Packed ids of B prompts -> [B] tokens a step, for ever: one reply each, side by side; a BREAK ends one. <pad> and <unk> are never drawn.
+
+    Each is drawn by the seed and its own prompt, so that the other prompts change nothing.
+    """
     model.freeze()
-    rng = np.random.default_rng(sampling.seed)
+    prompts = unpack_sequence(PackedSequence(source.data.cpu(), source.batch_sizes))
+    chances = [np.random.default_rng([sampling.seed, *ids.tolist()]) for ids in prompts]
     memory, thought = model.encode(source)
     reader, writer = Stepper(model.reader), Stepper(model.writer)
     rows = len(memory.values)
@@ -38,7 +42,7 @@ def replied(model: TextTranslator, source: PackedSequence, sampling: Sampling) -
         logits[:, [PAD, UNK]] = -np.inf
         for row, before in enumerate(written):
             logits[row, list(_said_after(before))] = -np.inf
-        tokens = draw(logits, sampling, rng.random(rows))
+        tokens = draw(logits, sampling, np.array([rng.random() for rng in chances]))
         for before, token in zip(written, tokens.tolist(), strict=True):
             before.append(token)
         yield tokens

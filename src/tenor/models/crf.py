@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tenor.cells.native import first_derivative
+
+_WIDE = 40.0  # float32 has e^-87 to e^88, float64 e^-708 to e^709: beyond this a step's exponential, and its product with a word's, are taken in float64
+
 
 class Crf(nn.Module):
     """Scores of a tag at a sentence's first word, of one after another, and at its last word.
@@ -33,8 +37,11 @@ class Crf(nn.Module):
 
     def all_ways(self, scores: Tensor, sizes: Tensor) -> Tensor:
         """The logarithm of the sum over all ways of exp(their score), summed over sentences."""
-        total: Tensor = _AllWays.apply(scores, self.first, self.after, self.last, sizes)  # type: ignore[no-untyped-call]
-        return total
+        given = [scores, self.first, self.after, self.last]
+        if max(float(x.detach().abs().max()) for x in given[1:]) > _WIDE:
+            given = [x.double() for x in given]
+        total: Tensor = _AllWays.apply(*given, sizes)  # type: ignore[no-untyped-call]
+        return total.to(scores.dtype)
 
     def best(self, scores: Tensor, sizes: Tensor) -> Tensor:
         """-> [N] the tags of the most probable way through each sentence (Viterbi 1967)."""
@@ -75,6 +82,7 @@ class _AllWays(torch.autograd.Function):
         return (scale.log() + greatest).sum() + end.log().sum()
 
     @staticmethod
+    @first_derivative("Leave the chain out")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         here, forth, end, after, last, sizes = ctx.saved_tensors
         begun, before, ends = _places(sizes, forth.device)

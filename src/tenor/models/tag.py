@@ -51,7 +51,10 @@ class Tagger(nn.Module):
 
     @property
     def path(self) -> str:
-        return self.recurrent.path
+        """Which kernel runs its layers, and why; that of the spelling's, where it is another."""
+        path = self.recurrent.path
+        spelling = self.spelling.path if self.spelling else ""
+        return f"{path}; spelling: {spelling}" if spelling not in ("", path) else path
 
     def freeze(self) -> None:
         if self.training:
@@ -104,6 +107,11 @@ class Spelling(nn.Module):
             self.filters = nn.Conv1d(config.character_embedding, config.character_hidden, 3, padding=1)
         self.kind = config.spelling
         self.features = config.character_hidden * (2 if config.spelling == "recurrent" else 1)
+
+    @property
+    def path(self) -> str:
+        """The recurrent layer's kernel; "" with filters."""
+        return self.recurrent.path if self.kind == "recurrent" else ""
 
     def forward(self, characters: PackedSequence) -> Tensor:
         """data [M] ids, packed -> [words, features] in the order of the packing"""

@@ -30,7 +30,7 @@ def token_loss(x: Tensor, table: Tensor, bias: Tensor, wanted: Tensor, smoothing
         table: [V, E], the tokens' vectors. bias: [V]
         wanted: [N] int64, the tokens.
         smoothing: share of each answer that is spread over all tokens.
-        compute: format of the products; sums are float32.
+        compute: format of the products and of the scores that they give; sums are float32.
     """
     loss, right = _TokenLoss.apply(x, table, bias, wanted, smoothing, compute)  # type: ignore[no-untyped-call]
     return Foretold(loss, int(right))

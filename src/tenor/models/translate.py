@@ -89,7 +89,8 @@ class TextTranslator(nn.Module):
 
     @property
     def path(self) -> str:
-        return self.encoder.path
+        """The kernel of the encoder, and of the decoder's layers those that are others."""
+        return "; decoder: ".join(dict.fromkeys(layer.path for layer in (self.encoder, self.reader, self.writer)))
 
     def freeze(self) -> None:
         if self.training:
@@ -230,7 +231,7 @@ def found(model: TextTranslator, source: PackedSequence, search: Search, limits:
     memory, thought = model.encode(source)
     reader, writer = Stepper(model.reader), Stepper(model.writer)
     device, beam = memory.values.device, search.beam
-    unknown = places_of(source.batch_sizes).pad((source.data == UNK)[:, None].float())[:, :, 0].t().bool() & memory.seen.cpu()
+    unknown = np.isin(np.arange(len(limits)), places_of(source.batch_sizes).rows[source.data.cpu() == UNK].numpy())  # [B]
     rows = np.arange(len(limits))  # the sentences that are not done, `beam` rows each
     spread = torch.arange(len(limits), device=device).repeat_interleave(beam)
     thought = _chosen(thought, spread)
@@ -243,7 +244,7 @@ def found(model: TextTranslator, source: PackedSequence, search: Search, limits:
         said, where, thought = model.step(written[:, :, -1].flatten(), thought, memory, reader, writer)
         chances = model.logits(said).log_softmax(1).view(len(rows), beam, -1)
         chances[:, :, PAD] = -math.inf
-        chances[~unknown.any(1)[rows], :, UNK] = -math.inf
+        chances[torch.from_numpy(~unknown[rows]), :, UNK] = -math.inf
         full = written.shape[2] > limits[rows]
         if full.any():
             must = torch.from_numpy(full).to(device)

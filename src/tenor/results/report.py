@@ -187,6 +187,11 @@ def translated(found: dict[str, Any]) -> str:
     return f"BLEU {found['bleu']:.2f} ({found['bleu_signature']}), chrF {found['chrf']:.2f} ({found['chrf_signature']}), perplexity {found['perplexity']:.3f} a token, {plural(found['pairs'], 'pair')}"
 
 
+def left_out(found: Mapping[str, Any]) -> list[str]:
+    """A sentence on the pairs that a training left out, if any."""
+    return [f"{plural(found['left_out'], 'pair')} left out: their target is longer than --max-tokens."] if found.get("left_out") else []
+
+
 def translator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
     """Markdown, for a model that translates."""
     how = ["`loss` is nats a token of the translation; in training with label smoothing, which it includes. `accuracy` is the share of tokens that got the greatest probability."]
@@ -199,7 +204,7 @@ def translator_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
     result = [f"On the validation pairs, which chose the epoch: {translated(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it translates others."]
     result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
     training = _training(metrics, history)
-    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    found = [("Result", result, []), ("Data", [*metrics["data"]["sentences"], *left_out(metrics)], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
     return _markdown(title, f'tenor translate "a text" -m {title}', found)
 
 
@@ -222,7 +227,7 @@ def conversation_card(title: str, config: dict[str, Any], metrics: dict[str, Any
     result = [f"On the validation pairs, which chose the epoch: {conversed(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it foretells others."]
     result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
     training = _training(metrics, history)
-    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
+    found = [("Result", result, []), ("Data", [*metrics["data"]["sentences"], *left_out(metrics)], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
     return _markdown(title, f"tenor chat -m {title}", found)
 
 

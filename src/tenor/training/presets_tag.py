@@ -16,7 +16,7 @@ TAG = Preset(
     # layer, with the weaker dropouts: 93.70, no clear gain.
     TagConfig(cell="lstm", layers=1, hidden=200, embedding=100, embedding_dropout=0.5, dropout=0.5),
     TrainConfig(epochs=10, batch_size=32, learning_rate=6e-3, schedule="one_cycle", clip=1.0),
-    SplitConfig(how="official"),
+    SplitConfig(),
 )
 
 

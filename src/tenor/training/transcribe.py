@@ -81,7 +81,7 @@ def fit(
     with torch.random.fork_rng():
         seed_torch(config.seed)
         made = Transcription(symbols, wished, preset.model, rate, config.device, config.precision)
-        settings: dict[str, Any] = asdict(sound) | asdict(preset.model) | asdict(config) | {"symbols": symbols.names, "rate": rate}
+        settings: dict[str, Any] = {"task": "transcribe"} | asdict(sound) | asdict(preset.model) | asdict(config) | {"symbols": symbols.names, "rate": rate}
         settings |= {"data": examples.fingerprint(), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
         outcome = train_network(made.network, examples, config, events or Events(), work, settings)
     made.take(outcome.weights)

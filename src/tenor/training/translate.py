@@ -18,7 +18,7 @@ from tenor.data.subwords import Subwords, gathered
 from tenor.data.text import UNK, Chunks, Ragged, cut
 from tenor.errors import TenorError, plural
 from tenor.training.events import Events
-from tenor.training.loop import Outcome, seed_torch
+from tenor.training.loop import Goodness, Outcome, by_accuracy, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
 from tenor.translation import Translation
@@ -89,16 +89,23 @@ def fit(pairs: Sequence[Pair], validation_pairs: Sequence[Pair], preset: Preset,
 
 
 def learn(
-    kind: type[Kind], pairs: Sequence[Pair], validation_pairs: Sequence[Pair], preset: Preset, events: Events | None = None, work: Path | None = None
+    kind: type[Kind],
+    pairs: Sequence[Pair],
+    validation_pairs: Sequence[Pair],
+    preset: Preset,
+    events: Events | None = None,
+    work: Path | None = None,
+    goodness: Goodness = by_accuracy,
 ) -> tuple[Kind, Outcome]:
     """Train a translator, or what is one; the caller's random state is left as it was.
 
     Args:
         kind: what is made.
-        pairs: to learn from. One whose target is longer than `max_tokens` is left out; a source is cut to that.
-        validation_pairs: to choose the epoch by; may be none.
+        pairs: to learn from. One whose target is longer than `max_tokens` is left out, and counted in `left_out` of what is made; a source is cut to that.
+        validation_pairs: to choose the epoch by, likewise; may be none.
         preset: all settings.
         events: is told how it goes. work: folder for checkpoints; one found there is gone on with.
+        goodness: what makes an epoch the one to keep.
 
     Returns:
         It, and how it came to be. In its history `loss` is nats a piece of the target, `accuracy` the share of pieces that got the greatest probability.
@@ -123,9 +130,10 @@ def learn(
         seed_torch(config.seed)
         made = kind(source, target, text, preset.model, config.device, config.precision, config.label_smoothing)
         settings: dict[str, Any] = asdict(text) | asdict(preset.model) | asdict(config)
-        settings |= {"data": examples.fingerprint(), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
-        outcome = train_network(made.network, examples, config, events or Events(), work, settings)
+        settings |= {"task": kind.task, "data": examples.fingerprint(), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        outcome = train_network(made.network, examples, config, events or Events(), work, settings, goodness)
     made.take(outcome.weights)
+    made.left_out = len(pairs) + len(validation_pairs) - len(kept) - len(aside)
     return made, outcome
 
 
