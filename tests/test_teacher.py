@@ -134,7 +134,7 @@ def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
     assert "t labels 350 rows without a label" in done.out and "of the validation rows" in done.out
     assert "another division" not in done.out
     assert "another division" in tenor("train", partly, "--out", "u", *small, "--teacher", "t", "--seed", 3).out
-    assert "--teacher can be given for --task classify alone" in tenor("train", partly, "--task", "generate", "--teacher", "t", "--out", "g").err
+    assert "--task generate has no --teacher. Leave it out." in tenor("train", partly, "--task", "generate", "--teacher", "t", "--out", "g").err
     made = json.loads((tmp_path / "s" / "config.json").read_text())
     assert made["teacher"] == "t" and made["train"]["label_smoothing"] == 0.1
 
