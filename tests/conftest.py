@@ -29,6 +29,30 @@ from tenor.training.loop import Outcome
 from tenor.training.presets import Preset, preset
 
 torch.set_num_threads(2)
+
+
+class StopAfter(Events):
+    """Asks a training to stop after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def step(self, _: object) -> None:
+        self.left -= 1
+
+    def stop(self) -> bool:
+        return self.left <= 0
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For networks so small that two threads, on a busy machine, wait for each other: a training of half a second took 37."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 _FILLER = ["the", "a", "of", "room", "food", "app", "book", "it", "was", "and", "very", "so", "then", "there"]
 
 

@@ -21,16 +21,10 @@ from tenor.training.events import Events
 from tenor.training.presets_chat import chat_preset
 from tenor.training.translate import fit, learn
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLAY = "ROMEO:\nGood morrow,\ncousin.\n\nBENVOLIO:\nGood morrow!\n \nROMEO:\nIs the day so young?\n\nNay.\n"
 SMALL = {"hidden": 16, "embedding": 16, "vocab": 300, "epochs": 15, "batch_size": 8, "learning_rate": 0.01, "precision": "float32", "max_tokens": 12}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import StopAfter
 from tenor import Generator, TenorError, load, store
 from tenor.config import ModelConfig, TextConfig
 from tenor.data.pieces import BREAK, Pieces
@@ -16,7 +17,6 @@ from tenor.data.streams import IGNORED, RUN_IN, Streams, once
 from tenor.data.text import UNK
 from tenor.generation import Generation
 from tenor.models.generate import Sampling, TextGenerator, draw
-from tenor.training.events import Events
 from tenor.training.generate import fit
 from tenor.training.presets_generate import generate_preset
 
@@ -42,16 +42,6 @@ def test_it_learns_a_text_that_repeats(made):
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
 def test_stopped_and_gone_on_equals_undisturbed(cell, tmp_path):
     """Within an epoch too: the state that is carried from batch to batch is in the checkpoint."""
-
-    class StopAfter(Events):
-        def __init__(self, steps):
-            self.left = steps
-
-        def step(self, _):
-            self.left -= 1
-
-        def stop(self):
-            return self.left <= 0
 
     small = preset(cell=cell, epochs=3, weight_dropout=0.2, embedding_dropout=0.1, tied=True)
     texts, aside = [LINE * 11, "a dog"], [LINE]  # 5 batches an epoch

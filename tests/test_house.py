@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tenor"
 # A room may import from storeys before its own, not from its neighbours.
-STOREYS = [("errors",), ("config", "box", "compact", "tasks"), ("data", "cells", "store"), ("models",), ("pipeline", "pretrained", "generation", "transcription", "tagging", "translation"), ("conversation",), ("training", "results"), ("jobs", "api_generate", "api_tag", "api_transcribe", "api_translate"), ("api",), ("terminal",), ("cli",)]
+STOREYS = [("errors",), ("config", "box", "compact", "tasks"), ("data", "cells", "store"), ("models",), ("pipeline", "pretrained", "generation", "transcription", "tagging", "translation"), ("conversation",), ("training", "results"), ("jobs",), ("api_estimator",), ("api_generate", "api_tag", "api_transcribe", "api_translate"), ("api",), ("terminal",), ("cli",)]
 LEVEL = {room: i for i, rooms in enumerate(STOREYS) for room in rooms}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import fit, order_texts, small
+from conftest import StopAfter, fit, order_texts, small
 from tenor.config import TrainConfig
 from tenor.errors import TenorError
 from tenor.training.events import Events
@@ -31,17 +31,6 @@ def same(a: dict, b: dict) -> bool:
 
 def without_times(history: list[dict]) -> list[dict]:
     return [{k: v for k, v in e.items() if k not in ("seconds", "tokens_per_second")} for e in history]
-
-
-class StopAfter(Events):
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def step(self, state):  # noqa: ARG002
-        self.left -= 1
-
-    def stop(self):
-        return self.left <= 0
 
 
 def test_same_seed_same_model_and_the_callers_random_state_is_left_alone():

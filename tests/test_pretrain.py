@@ -32,7 +32,7 @@ def texts(tmp_path):
     rows = [" ".join(rng.choice(["a", "good", "bad", "film", "the", "plot", "was"], 14)) for _ in range(160)]
     rows = list(dict.fromkeys(rows))
     path = tmp_path / "texts.csv"
-    path.write_text("review,split\n" + "".join(f"{r},{'test' if i < 10 else 'train'}\n" for i, r in enumerate(rows)) + f"{rows[-1]},train\n,train\n")
+    path.write_text("review,split\n" + "".join(f"{r},{('test', 'Test2016')[i % 2] if i < 10 else 'train'}\n" for i, r in enumerate(rows)) + f"{rows[-1]},train\n,train\n")
     return path, rows
 
 

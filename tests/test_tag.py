@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import StopAfter
 from tenor import Tagger as Estimator
 from tenor import load, store
 from tenor.config import TagConfig
@@ -20,7 +21,6 @@ from tenor.jobs.predict import predict_file
 from tenor.jobs.tag import KIND
 from tenor.models.tag import Tagger
 from tenor.tagging import Tagging
-from tenor.training.events import Events
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import fit
 
@@ -68,16 +68,6 @@ def test_a_sentence_is_tagged_the_same_alone_and_among_others(made):
 
 @pytest.mark.parametrize(("cell", "spelling"), [("lstm", "convolution"), ("rnn", "recurrent")])
 def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, tmp_path):
-    class StopAfter(Events):
-        def __init__(self, steps):
-            self.left = steps
-
-        def step(self, _):
-            self.left -= 1
-
-        def stop(self):
-            return self.left <= 0
-
     small = preset(cell=cell, spelling=spelling, epochs=3, dropout=0.3, embedding_dropout=0.2)
     rows, aside = sentences(40, 4), sentences(10, 5)  # 5 batches an epoch
     undisturbed = fit(rows, aside, small)[1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from conftest import StopAfter
 from sounds import RATE, recordings, tone, write_wav
 from tenor import TenorError, Transcriber, load, store
 from tenor.cli import app
@@ -24,9 +25,10 @@ from tenor.data.sound import Sound
 from tenor.jobs.predict import predict_file
 from tenor.jobs.transcribe import Transcripts
 from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
-from tenor.training.events import Events
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit, joined
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SOUND = SoundConfig(bands=10, stack=2)
 
@@ -192,16 +194,6 @@ def test_any_rate_and_company_give_the_same_words(made):
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
 def test_stopped_and_gone_on_equals_undisturbed(cell, tmp_path):
-    class StopAfter(Events):
-        def __init__(self, steps):
-            self.left = steps
-
-        def step(self, _):
-            self.left -= 1
-
-        def stop(self):
-            return self.left <= 0
-
     small = transcribe_preset(**(SMALL | {"cell": cell, "epochs": 2, "hidden": 6, "layers": 2, "dropout": 0.2, "input_dropout": 0.1}))
     rows, aside = recordings(24, 0), recordings(6, 1)
     undisturbed = fit(rows, aside, RATE, small)[1]

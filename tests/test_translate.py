@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from conftest import StopAfter
 from tenor import TenorError, Translator, load, store
 from tenor.config import TranslateConfig
 from tenor.conversation import Conversation
@@ -21,10 +22,11 @@ from tenor.jobs.kinds import Parts, made_of
 from tenor.jobs.translate import KIND, explained
 from tenor.models.token_loss import token_loss
 from tenor.models.translate import Search, TextTranslator, agreement, found
-from tenor.training.events import Events
 from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import fit, learn
 from tenor.translation import Translation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NAMES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 CODE = {str(i): name if i < 7 else f"big {name}" for i, name in enumerate(NAMES, 1)}
@@ -51,15 +53,6 @@ SMALL = {"hidden": 32, "embedding": 32, "vocab": 300, "epochs": 12, "batch_size"
 
 def preset(**changes):
     return translate_preset(**(SMALL | changes))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These networks are so small that threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -160,16 +153,6 @@ def test_one_pass_is_what_steps_give(case):
 
 
 def test_stopped_and_gone_on_equals_undisturbed(tmp_path):
-    class StopAfter(Events):
-        def __init__(self, steps):
-            self.left = steps
-
-        def step(self, _):
-            self.left -= 1
-
-        def stop(self):
-            return self.left <= 0
-
     small = preset(epochs=2, dropout=0.2, embedding_dropout=0.1, piece_dropout=0.3, shared=False, layers=2, vocab=300)
     train, aside = pairs(60, names=["abc"]), pairs(9, 1)
     undisturbed = fit(train, aside, small)[1]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
+from tenor.api_estimator import Estimator
 from tenor.api_generate import Generator
 from tenor.api_tag import Tagger
 from tenor.api_transcribe import Transcriber
@@ -25,13 +25,12 @@ from tenor.errors import TenorError, plural
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
-from tenor.results.report import card
 from tenor.tasks import task_of
 from tenor.training.fit import Tokenised, fit
 from tenor.training.presets import GIVEN, Preset, preset
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """A recurrent text classifier.
 
     Args:
@@ -60,6 +59,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> model.predict(["good", "bad"]).tolist()
     ['pos', 'neg']
     """
+
+    _task, _made_in = "classify", "pipeline_"
 
     def __init__(
         self,
@@ -125,10 +126,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         aside = [texts[i] for i in validation]
         self.pipeline_, outcome = fit(self.classes_.tolist(), tokens, targets[train], aside, targets[validation], settings, start=start)
         calibration = calibrate(self.pipeline_, aside, targets[validation])
-        self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics = {"finished": True, "best_epoch": outcome.best_epoch, "calibration": calibration, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
-        self._record = ({"train": asdict(settings.train), "estimator": self.get_params() | {"start": None if self.start is None else str(self.start)}}, metrics)
-        return self
+        parameters = self.get_params() | {"start": None if self.start is None else str(self.start)}
+        return self._took(outcome, settings.train, {"calibration": calibration}, parameters)
 
     def _start(self) -> Pretrained | None:
         if self.start is None:
@@ -153,16 +152,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: np.ndarray = self.classes_[best]
         return labels
 
-    def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write a model folder for `load` and for `tenor predict`.
+    @classmethod
+    def _rebuilt(cls, stored: store.Stored, device: Device, precision: ReadingPrecision) -> Pipeline:
+        return Pipeline.rebuilt(stored, device, precision)
 
-        Raises:
-            TenorError: it exists already, or cannot be written.
-        """
-        check_is_fitted(self, "pipeline_")
-        more, metrics = self._record
-        stored = self.pipeline_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
+    @classmethod
+    def of(cls, stored: store.Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Self:
+        """From what a model folder holds; `load` reads one. Raises TenorError as Pipeline.rebuilt."""
+        model = super().of(stored, device, precision)
+        model.classes_ = np.array(stored.config["labels"])
+        return model
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -172,8 +171,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-# The estimators of the tasks but classification.
-_OTHERS: dict[str, Any] = {"generate": Generator, "tag": Tagger, "transcribe": Transcriber, "translate": Translator}
+_ESTIMATORS: dict[str, type[Estimator]] = {"classify": Classifier, "generate": Generator, "tag": Tagger, "transcribe": Transcriber, "translate": Translator}
 
 
 def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecision = "auto") -> Any:
@@ -188,16 +186,8 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
         TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.
     """
     stored = store.read(model_folder(folder))
-    task = task_of(stored.config)
-    if task in _OTHERS:
-        return _OTHERS[task].of(stored, device, precision)
-    parameters = stored.config.get("estimator", {}) | {"device": device, "precision": precision}
-    model = Classifier(**parameters)
-    model.pipeline_ = Pipeline.rebuilt(stored, device, precision)
-    model.classes_ = np.array(stored.config["labels"])
-    model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
-    model._record = ({k: v for k, v in stored.config.items() if k not in ("format", "files")}, stored.metrics)
-    return model
+    # A task without an estimator is refused by the classifier's pipeline, which says whose command it is.
+    return _ESTIMATORS.get(task_of(stored.config), Classifier).of(stored, device, precision)
 
 
 def _texts(X: Sequence[str]) -> list[str]:

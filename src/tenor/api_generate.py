@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tenor import store
-from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
+from tenor.api_estimator import Estimator
+from tenor.config import Cell, Device, Precision, Tokens, check
 from tenor.data.plain import validation_of_texts
 from tenor.errors import TenorError
-from tenor.generation import Generation
 from tenor.models.generate import Sampling
-from tenor.results.report import generator_card
 from tenor.training.generate import fit
 from tenor.training.presets_generate import generate_preset
 
 
-class Generator(BaseEstimator):  # type: ignore[misc]
+class Generator(Estimator):
     """A recurrent network that goes on with a text.
 
     Args:
@@ -44,6 +39,8 @@ class Generator(BaseEstimator):  # type: ignore[misc]
     >>> model.generate("ab", length=6, temperature=0)
     'cdabcd'
     """
+
+    _task, _made_in = "generate", "generation_"
 
     def __init__(
         self,
@@ -87,12 +84,7 @@ class Generator(BaseEstimator):  # type: ignore[misc]
         check(settings.text, settings.model, settings.train, settings.split)
         train, aside = validation_of_texts(_texts(X), settings.split.validation or 0.0, self.seed)
         self.generation_, outcome = fit(train, aside, settings)
-        self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
-        if aside:
-            metrics["validation"] = self.generation_.measure(aside)
-        self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)
-        return self
+        return self._took(outcome, settings.train, {"validation": self.generation_.measure(aside)} if aside else {})
 
     def generate(self, prompt: str = "", length: int = 500, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0, stop: str = "") -> str:
         """What comes after a prompt (see `Sampling`): at most `length` tokens, up to `stop` and without it.
@@ -117,26 +109,6 @@ class Generator(BaseEstimator):  # type: ignore[misc]
     def score(self, X: str | Sequence[str], y: None = None) -> float:  # noqa: ARG002
         """Minus the nats a character: greater is better."""
         return -float(self.measure(X)["nats_per_character"])
-
-    def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write a model folder for `load` and for `tenor generate`.
-
-        Raises:
-            TenorError: it exists already, or cannot be written.
-        """
-        check_is_fitted(self, "generation_")
-        more, metrics = self._record
-        stored = self.generation_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": generator_card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
-
-    @classmethod
-    def of(cls, stored: store.Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Generator:
-        """From what a model folder holds; `tenor.load` reads one. Raises TenorError as Generation.rebuilt."""
-        model = cls(**(stored.config.get("estimator", {}) | {"device": device, "precision": precision}))
-        model.generation_ = Generation.rebuilt(stored, device, precision)
-        model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
-        model._record = ({k: v for k, v in stored.config.items() if k not in ("format", "files")}, stored.metrics)
-        return model
 
 
 def _texts(X: str | Sequence[str]) -> list[str]:

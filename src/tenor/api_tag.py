@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Self
 
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tenor import store
-from tenor.config import Cell, Device, Precision, ReadingPrecision, check
+from tenor.api_estimator import Estimator
+from tenor.config import Cell, Device, Precision, check
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError, plural
-from tenor.results.report import tagger_card
-from tenor.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import divided, fit
 
 
-class Tagger(BaseEstimator):  # type: ignore[misc]
+class Tagger(Estimator):
     """A recurrent network that gives each word of a sentence a tag.
 
     Args:
@@ -41,6 +36,8 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
     >>> model.predict([["the", "dog", "sat"]])
     [['D', 'N', 'V']]
     """
+
+    _task, _made_in = "tag", "tagging_"
 
     def __init__(
         self,
@@ -80,12 +77,7 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         check(settings.text, settings.model, settings.train, settings.split)
         train, aside = divided([s for s in _sentences(X, y) if s.words], settings.split.validation, self.seed)
         self.tagging_, outcome = fit(train, aside, settings)
-        self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
-        if aside:
-            metrics["validation"] = self.tagging_.measure(aside)
-        self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)
-        return self
+        return self._took(outcome, settings.train, {"validation": self.tagging_.measure(aside)} if aside else {})
 
     @property
     def classes_(self) -> list[str]:
@@ -106,26 +98,6 @@ class Tagger(BaseEstimator):  # type: ignore[misc]
         """F1 of spans where tags mark some, else the share of words with the right tag."""
         found = self.measure(X, y)
         return float(found["spans"]["f1"] if "spans" in found else found["accuracy"])
-
-    def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write a model folder for `load` and for `tenor predict`.
-
-        Raises:
-            TenorError: it exists already, or cannot be written.
-        """
-        check_is_fitted(self, "tagging_")
-        more, metrics = self._record
-        stored = self.tagging_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": tagger_card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
-
-    @classmethod
-    def of(cls, stored: store.Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Tagger:
-        """From what a model folder holds; `tenor.load` reads one. Raises TenorError as Tagging.rebuilt."""
-        model = cls(**(stored.config.get("estimator", {}) | {"device": device, "precision": precision}))
-        model.tagging_ = Tagging.rebuilt(stored, device, precision)
-        model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
-        model._record = ({k: v for k, v in stored.config.items() if k not in ("format", "files")}, stored.metrics)
-        return model
 
 
 def _sentences(X: Sequence[Sequence[str]], y: Sequence[Sequence[str]] | None = None) -> list[Sentence]:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tenor import store
-from tenor.config import Cell, Device, Precision, ReadingPrecision
+from tenor.api_estimator import Estimator
+from tenor.config import Cell, Device, Precision
 from tenor.data.recordings import Recording, at_one_rate, divided, kept, spoken
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, read_wav
 from tenor.errors import TenorError
-from tenor.results.report import transcriber_card
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit
-from tenor.transcription import BEAM, Said, Transcription
+from tenor.transcription import BEAM, Said
 
 Heard = str | Path | tuple[int, np.ndarray]
 
 
-class Transcriber(BaseEstimator):  # type: ignore[misc]
+class Transcriber(Estimator):
     """A recurrent network that writes down what is said.
 
     A sound, here and below, is the path of a WAV file, or (rate, samples) as scipy.io.wavfile.read gives them: [N] or [N, 2], whole numbers or floats from -1 to 1.
@@ -49,6 +46,8 @@ class Transcriber(BaseEstimator):  # type: ignore[misc]
     >>> model.predict(beeps[:2])
     ['low', 'high']
     """
+
+    _task, _made_in = "transcribe", "transcription_"
 
     def __init__(
         self,
@@ -88,12 +87,7 @@ class Transcriber(BaseEstimator):  # type: ignore[misc]
         rows, rate = _rows(X, y, None)
         train, aside, _ = divided(rows, settings.split.validation, self.seed)
         self.transcription_, outcome = fit(train, aside, rate, settings)
-        self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
-        if aside:
-            metrics["validation"] = self.transcription_.measure(aside)
-        self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)
-        return self
+        return self._took(outcome, settings.train, {"validation": self.transcription_.measure(aside)} if aside else {})
 
     def predict(self, X: Sequence[Heard]) -> list[str]:
         """What is said in each sound. Raises TenorError: a sound that cannot be read."""
@@ -112,26 +106,6 @@ class Transcriber(BaseEstimator):  # type: ignore[misc]
     def score(self, X: Sequence[Heard], y: Sequence[str]) -> float:
         """1 less the word error rate: greater is better."""
         return 1 - float(self.measure(X, y)["word_error_rate"])
-
-    def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write a model folder for `load` and for `tenor transcribe`.
-
-        Raises:
-            TenorError: it exists already, or cannot be written.
-        """
-        check_is_fitted(self, "transcription_")
-        more, metrics = self._record
-        stored = self.transcription_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": transcriber_card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
-
-    @classmethod
-    def of(cls, stored: store.Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Transcriber:
-        """From what a model folder holds; `tenor.load` reads one. Raises TenorError as Transcription.rebuilt."""
-        model = cls(**(stored.config.get("estimator", {}) | {"device": device, "precision": precision}))
-        model.transcription_ = Transcription.rebuilt(stored, device, precision)
-        model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
-        model._record = ({k: v for k, v in stored.config.items() if k not in ("format", "files")}, stored.metrics)
-        return model
 
 
 def _rows(X: Sequence[Heard], y: Sequence[str], rate: int | None) -> tuple[list[Recording], int]:

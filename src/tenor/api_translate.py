@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tenor import store
-from tenor.config import Cell, Device, Precision, ReadingPrecision, check
+from tenor.api_estimator import Estimator
+from tenor.config import Cell, Device, Precision, check
 from tenor.data.aligned import Pair, check_aligned, validation_of_pairs
 from tenor.data.text import clean
 from tenor.errors import TenorError
 from tenor.models.translate import Search
-from tenor.results.report import translator_card
 from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import fit
-from tenor.translation import Attention, Translation
+from tenor.translation import Attention
 
 
-class Translator(BaseEstimator):  # type: ignore[misc]
+class Translator(Estimator):
     """A recurrent network with attention that turns a text into its counterpart.
 
     Args:
@@ -51,6 +47,8 @@ class Translator(BaseEstimator):  # type: ignore[misc]
     >>> model.predict(["2 1"])
     ['two one']
     """
+
+    _task, _made_in = "translate", "translation_"
 
     def __init__(
         self,
@@ -104,12 +102,10 @@ class Translator(BaseEstimator):  # type: ignore[misc]
         pairs = [p for p in _pairs(X, y) if p.source and p.target]
         train, aside = validation_of_pairs(pairs, settings.split.validation, self.seed)
         self.translation_, outcome = fit(train, aside, settings)
-        self.history_, self.best_epoch_ = outcome.history, outcome.best_epoch
-        metrics: dict[str, Any] = {"finished": True, "best_epoch": outcome.best_epoch, "left_out": self.translation_.left_out, "data": {"sentences": ["Trained from Python; the data was not recorded."]}}
+        metrics: dict[str, Any] = {"left_out": self.translation_.left_out}
         if aside:
             metrics["validation"] = self.translation_.measure(aside, self._search())
-        self._record = ({"train": asdict(settings.train), "estimator": self.get_params()}, metrics)
-        return self
+        return self._took(outcome, settings.train, metrics)
 
     def predict(self, X: Sequence[str]) -> list[str]:
         """The counterpart of each text; of an empty one an empty one."""
@@ -129,26 +125,6 @@ class Translator(BaseEstimator):  # type: ignore[misc]
     def score(self, X: Sequence[str], y: Sequence[str]) -> float:
         """BLEU (sacreBLEU, 13a, cased), 0 to 100."""
         return float(self.measure(X, y)["bleu"])
-
-    def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write a model folder for `load` and for `tenor translate`.
-
-        Raises:
-            TenorError: it exists already, or cannot be written.
-        """
-        check_is_fitted(self, "translation_")
-        more, metrics = self._record
-        stored = self.translation_.stored(more, metrics, self.history_)
-        store.write(Path(folder), stored, {"README.md": translator_card(Path(folder).name, stored.config, metrics, self.history_)}, overwrite, store.PYTHON)
-
-    @classmethod
-    def of(cls, stored: store.Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Translator:
-        """From what a model folder holds; `tenor.load` reads one. Raises TenorError as Translation.rebuilt."""
-        model = cls(**(stored.config.get("estimator", {}) | {"device": device, "precision": precision}))
-        model.translation_ = Translation.rebuilt(stored, device, precision)
-        model.history_, model.best_epoch_ = stored.history, stored.metrics.get("best_epoch", 0)
-        model._record = ({k: v for k, v in stored.config.items() if k not in ("format", "files")}, stored.metrics)
-        return model
 
     def _search(self) -> Search:
         return Search(self.beam, self.length_penalty)

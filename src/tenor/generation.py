@@ -16,6 +16,7 @@ from tenor.data.pieces import BREAK, Pieces
 from tenor.data.streams import once
 from tenor.errors import TenorError
 from tenor.models.generate import Sampling, TextGenerator, continued, nats
+from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
@@ -138,13 +139,7 @@ class Generation:
         if config.get("start") not in ("break", "line"):
             raise TenorError(f"config.json says what an empty prompt stands for, break or line; it says {config.get('start')!r}. Copy the model folder again.")
         pieces = Pieces.from_json(stored.tokenizer)
-        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
-            network = TextGenerator(len(pieces), model)
-        expected = {k: tuple(v.shape) for k, v in network.state_dict().items() if k != CARRIED}
-        found = {k: v.shape for k, v in stored.weights.items()}
-        if expected != found:
-            odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        fitted = fitting(lambda: TextGenerator(len(pieces), model), stored.weights, [CARRIED])
         made = cls(pieces, text, model, config["start"], device, precision)
-        made.take({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        made.take(fitted)
         return made

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
@@ -15,6 +14,7 @@ from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, read_logits, shares
+from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
@@ -89,14 +89,8 @@ class Pipeline:
         if (keys is not None) != (text.pairs > 0):
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
-        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
-            network = TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(config["labels"]), model)
-        expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        found = {k: v.shape for k, v in weights.items()}
-        if expected != found:
-            odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        fitted = fitting(lambda: TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(config["labels"]), model), weights)
         pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs, temperature)
-        pipeline.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        pipeline.network.load_state_dict(fitted)
         pipeline.network.eval()
         return pipeline

@@ -15,6 +15,7 @@ from tenor.data.lexicon import Lexicon, folded
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError, plural
 from tenor.models.tag import Tagger, measured, tagged
+from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
@@ -90,13 +91,7 @@ class Tagging:
         model = build(TagConfig, stored.config.get("model", {}))
         check(model)
         lexicon = Lexicon.from_json(stored.tokenizer)
-        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
-            network = Tagger(lexicon, model)
-        expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        found = {k: v.shape for k, v in stored.weights.items()}
-        if expected != found:
-            odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        fitted = fitting(lambda: Tagger(lexicon, model), stored.weights)
         made = cls(lexicon, model, device, precision)
-        made.take({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        made.take(fitted)
         return made

@@ -19,6 +19,7 @@ from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
 from tenor.errors import TenorError
 from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
@@ -121,15 +122,9 @@ class Transcription:
         if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise TenorError(f"config.json says at which rate the model hears, {LOWEST_RATE:,} to {HIGHEST_RATE:,} samples a second; it says {rate!r}. Copy the model folder again.")
         symbols = _symbols(stored.tokenizer)
-        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
-            network = SpeechNetwork(sound.bands * sound.stack, len(symbols), model)
-        expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        found = {k: v.shape for k, v in stored.weights.items()}
-        if expected != found:
-            odd = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {found.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        fitted = fitting(lambda: SpeechNetwork(sound.bands * sound.stack, len(symbols), model), stored.weights)
         made = cls(symbols, sound, model, rate, device, precision)
-        made.take({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        made.take(fitted)
         return made
 
 

@@ -19,6 +19,7 @@ from tenor.data.subwords import Subwords
 from tenor.data.text import UNK, Chunks, Ragged, cut
 from tenor.errors import TenorError
 from tenor.models.translate import Found, Search, TextTranslator, agreement, found
+from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
@@ -136,17 +137,11 @@ class Translation:
         text, model = build(TextConfig, config.get("text", {})), build(TranslateConfig, config.get("model", {}))
         check(text, model)
         source, target = _pieces(stored.tokenizer, model.shared)
-        with torch.device("meta"):  # shapes without memory: a wrong size is refused before it is allocated
-            network = TextTranslator(len(source), len(target), model)
-        expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        given = {k: v.shape for k, v in stored.weights.items()}
-        if expected != given:
-            odd = sorted(k for k in expected.keys() | given.keys() if expected.get(k) != given.get(k))
-            raise TenorError(f"The weights do not fit the settings at {odd[0]}: {given.get(odd[0])} where {expected.get(odd[0])} belongs. Copy the model folder again.")
+        fitted = fitting(lambda: TextTranslator(len(source), len(target), model), stored.weights)
         made = cls(source, target, text, model, device, precision)
         columns = list(config.get("columns") or [])
         made.columns = (str(columns[0]), str(columns[1])) if len(columns) == 2 and all(columns) else None
-        made.take({k: torch.from_numpy(v) for k, v in stored.weights.items()})
+        made.take(fitted)
         return made
 
     def _read(self, texts: Sequence[str]) -> tuple[Ragged, Chunks, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from tenor.data.checks import Findings, check_labels, check_rows
 from tenor.data.columns import match_labels, order_labels
 from tenor.data.datasets import Progress, resolve
+from tenor.data.parts import is_test
 from tenor.data.sources import Row, Rows, read_rows
 from tenor.data.splits import Split, split_rows
 from tenor.errors import TenorError
@@ -94,4 +95,4 @@ def _read(source: str, order: Order, progress: Progress | None) -> Rows:
 
 def _others(source: Rows, test_rows: list[Row]) -> list[str]:
     known = {r.text.casefold() for rows in (source.rows, test_rows) for r in rows}
-    return [t for t in dict.fromkeys(r.text for r in source.others if r.part != "test") if t and t.casefold() not in known]
+    return [t for t in dict.fromkeys(r.text for r in source.others if not is_test(r.part)) if t and t.casefold() not in known]

@@ -13,6 +13,7 @@ from tenor import store
 from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.datasets import Progress, resolve
+from tenor.data.parts import is_test
 from tenor.data.sources import read_texts
 from tenor.errors import TenorError, plural
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
@@ -94,7 +95,7 @@ def _texts(order: PretrainOrder, progress: Progress | None) -> tuple[list[str], 
     """Distinct texts that are no test rows, and sentences on what was left out."""
     source = read_texts(resolve(order.source, progress), order.text, order.skip_bad)
     sentences = list(source.notes)
-    kept = [r.text for r in source.rows if r.part != "test"]
+    kept = [r.text for r in source.rows if not is_test(r.part)]
     if len(kept) < len(source.rows):
         sentences.append(f"{plural(len(source.rows) - len(kept), 'row')} of part test left out, to stay unseen.")
     texts = [t for t in dict.fromkeys(kept) if t]

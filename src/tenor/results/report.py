@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from tenor.errors import plural
+from tenor.tasks import COMMANDS
 
 ERROR_IS = "expected calibration error, 15 equal bins of the top label's probability"
 
@@ -115,15 +116,22 @@ def foretold(found: Mapping[str, Any]) -> str:
     return f"{found['nats_per_character']:.4f} nats a character ({found['bits_per_character']:.3f} bits), perplexity {found['perplexity']:.3f} and accuracy {found['accuracy']:.3f} a token, {found['tokens']:,} tokens"
 
 
+def _task_card(
+    task: str, title: str, result: list[str], how: list[str], limits: list[str], config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]], table: Sequence[list[str]] = ()
+) -> bytes:
+    """Markdown. result: sentences on how good it is, with a table; how: what the training's columns mean."""
+    result = result + ([shrunk(metrics["shrunk"])] if metrics.get("shrunk") else [])
+    heading, kept, epochs = _training(metrics, history)
+    data = metrics["data"]["sentences"] + left_out(metrics)
+    return _markdown(title, COMMANDS[task].format(title), [("Result", result, list(table)), ("Data", data, []), (heading, kept + how, epochs), _settings(config), ("Limits", limits, [])])
+
+
 def generator_card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
     """Markdown, for a model that generates."""
     how = ["`loss` is nats a token; `accuracy` is the share of tokens that got the greatest probability."]
     limits = ["It writes what is probable after what it has read; nothing of it need be true.", "The texts it was trained on may carry a licence of their own that bears on the model, and long passages of them may come out again."]
     result = [f"On the validation text, which chose the epoch: {foretold(metrics['validation'])}."] if metrics.get("validation") else ["No text was kept aside, so nothing says how well it foretells others."]
-    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
-    training = _training(metrics, history)
-    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
-    return _markdown(title, f'tenor generate "a prompt" -m {title}', found)
+    return _task_card("generate", title, result, how, limits, config, metrics, history)
 
 
 def heard(found: Mapping[str, Any]) -> str:
@@ -142,11 +150,7 @@ def transcriber_card(title: str, config: dict[str, Any], metrics: dict[str, Any]
         "The recordings it was trained on may carry a licence of their own that bears on the model.",
     ]
     result = [f"On the {name} sounds: {heard(metrics[name])}." for name in ("test", "validation") if metrics.get(name)] or ["No sound was kept aside, so nothing says how well it hears others."]
-    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
-    training = _training(metrics, history)
-    found = [("Result", result, []), ("Data", metrics["data"]["sentences"], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
-    return _markdown(title, f"tenor transcribe FILE.wav -m {title}", found)
-
+    return _task_card("transcribe", title, result, how, limits, config, metrics, history)
 
 
 
@@ -173,12 +177,10 @@ def tagger_card(title: str, config: dict[str, Any], metrics: dict[str, Any], his
     test, aside = metrics.get("test"), metrics.get("validation")
     result = [f"On the test rows: {tagged_well(test)}."] if test else []
     result += [f"On the validation rows, which chose the epoch: {tagged_well(aside)}."] if aside else []
-    result += [*(test or aside or {}).get("notes", []), *([shrunk(metrics["shrunk"])] if metrics.get("shrunk") else [])]
-    training = _training(metrics, history)
-    found = [("Result", result or ["No rows were kept aside, so nothing says how well it tags others."], kinds_of_spans(test or aside or {})), ("Data", metrics["data"]["sentences"], []),
-             (training[0], training[1] + how, training[2]), _settings(config | {"text": {k: v for k, v in config.get("text", {}).items() if k == "vocab"}}), ("Limits", limits, [])]  # fmt: skip
-    return _markdown(title, f'tenor predict "a sentence in words" -m {title}', found)
-
+    result += (test or aside or {}).get("notes", [])
+    result = result or ["No rows were kept aside, so nothing says how well it tags others."]
+    words = config | {"text": {k: v for k, v in config.get("text", {}).items() if k == "vocab"}}
+    return _task_card("tag", title, result, how, limits, words, metrics, history, kinds_of_spans(test or aside or {}))
 
 
 
@@ -202,10 +204,7 @@ def translator_card(title: str, config: dict[str, Any], metrics: dict[str, Any],
         "The texts it was trained on may carry a licence of their own that bears on the model.",
     ]
     result = [f"On the validation pairs, which chose the epoch: {translated(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it translates others."]
-    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
-    training = _training(metrics, history)
-    found = [("Result", result, []), ("Data", [*metrics["data"]["sentences"], *left_out(metrics)], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
-    return _markdown(title, f'tenor translate "a text" -m {title}', found)
+    return _task_card("translate", title, result, how, limits, config, metrics, history)
 
 
 def conversed(found: dict[str, Any]) -> str:
@@ -225,10 +224,7 @@ def conversation_card(title: str, config: dict[str, Any], metrics: dict[str, Any
         "The texts it was trained on may carry a licence of their own that bears on the model, and passages of them may come out again.",
     ]
     result = [f"On the validation pairs, which chose the epoch: {conversed(metrics['validation'])}."] if metrics.get("validation") else ["No pair was kept aside, so nothing says how well it foretells others."]
-    result += [shrunk(metrics["shrunk"])] if metrics.get("shrunk") else []
-    training = _training(metrics, history)
-    found = [("Result", result, []), ("Data", [*metrics["data"]["sentences"], *left_out(metrics)], []), (training[0], training[1] + how, training[2]), _settings(config), ("Limits", limits, [])]
-    return _markdown(title, f"tenor chat -m {title}", found)
+    return _task_card("chat", title, result, how, limits, config, metrics, history)
 
 
 def _markdown(title: str, use: str, found: Sequence[tuple[str, list[str], list[list[str]]]]) -> bytes:

@@ -67,3 +67,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def surroundings(data: str, kernel: str) -> dict[str, Any]:
+    """What decides the bits of a result beside its settings: the data (a fingerprint), the kernel that runs, and what is under it."""
+    return {"data": data, "kernel": kernel, "torch": torch.__version__, "threads": torch.get_num_threads()}

@@ -19,6 +19,7 @@ from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
 from tenor.pipeline import Pipeline
 from tenor.pretrained import Pretrained
+from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
@@ -146,7 +147,8 @@ def fit(
         targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)
         validation_ids = pipeline.read(tokenizer.encode(validation_texts))
         examples = ClassifyExamples(pipeline.read(whole), targets, len(train_targets), validation_ids, validation_targets, preset, pipeline.pad_to)
-        settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | _decisive(pipeline, examples) | {"start": start.fingerprint() if start else ""}
+        settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | surroundings(examples.fingerprint(pipeline.tokenizer), pipeline.network.path)
+        settings |= {"labels": list(map(str, pipeline.labels)), "start": start.fingerprint() if start else ""}
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()
@@ -159,14 +161,3 @@ def _targets(labelled: np.ndarray, labels: int, smoothing: float, taught: Taught
         return labelled
     shares = np.eye(labels, dtype=np.float32)[labelled] * np.float32(1 - smoothing) + np.float32(smoothing / labels)
     return np.concatenate([shares, taught.shares]) if taught else shares
-
-
-def _decisive(pipeline: Pipeline, examples: ClassifyExamples) -> dict[str, Any]:
-    """What else decides the bits of the result, beside the settings."""
-    return {
-        "data": examples.fingerprint(pipeline.tokenizer),
-        "labels": list(map(str, pipeline.labels)),
-        "kernel": pipeline.network.path,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }

@@ -16,6 +16,7 @@ from tenor.data.pieces import Pieces
 from tenor.data.streams import Segment, Streams, once
 from tenor.errors import TenorError
 from tenor.generation import CARRIED, Generation
+from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, by_loss, seed_torch
 from tenor.training.loop import train as train_network
@@ -77,7 +78,7 @@ def fit(
         start = "break" if len(texts) > 1 else "line"
         made = Generation(pieces, preset.text, preset.model, start, config.device, config.precision, examples.streams.batch)
         settings: dict[str, Any] = asdict(preset.text) | asdict(preset.model) | asdict(config)
-        settings |= {"data": examples.fingerprint(pieces), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        settings |= surroundings(examples.fingerprint(pieces), made.network.path)
         outcome = train_network(made.network, examples, config, events or Events(), work, settings, by_loss)
     made.take({k: v for k, v in outcome.weights.items() if k != CARRIED})
     return made, outcome

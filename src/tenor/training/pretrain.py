@@ -18,6 +18,7 @@ from tenor.data.text import SPECIAL, Ragged, Tokenizer, chop
 from tenor.errors import TenorError
 from tenor.models.language import LanguageModel
 from tenor.pretrained import Pretrained
+from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised
 from tenor.training.loop import Outcome, by_loss, seed_torch
@@ -92,7 +93,7 @@ def pretrain(train: Tokenised, validation_texts: Sequence[str], preset: Preset, 
             vectors = word_vectors(neighbour_counts(train.ids, len(tokenizer)), preset.model.embedding, config.seed)
             network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         settings = asdict(preset.text) | asdict(preset.model) | asdict(config)
-        settings |= {"data": examples.fingerprint(tokenizer), "kernel": network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        settings |= surroundings(examples.fingerprint(tokenizer), network.path)
         outcome = train_network(network, examples, config, events or Events(), work, settings, by_loss)
     encoder = {k.removeprefix("encoder."): v.cpu().numpy() for k, v in outcome.weights.items() if k.startswith("encoder.")}
     return Pretrained(tokenizer, preset.text, preset.model, encoder), outcome

@@ -18,6 +18,7 @@ from tenor.data.splits import validation_split
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError
 from tenor.tagging import Tagging
+from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
@@ -82,7 +83,7 @@ def fit(
         seed_torch(config.seed)
         made = Tagging(lexicon, model, config.device, config.precision)
         settings: dict[str, Any] = asdict(preset.text) | asdict(model) | asdict(config)
-        settings |= {"data": examples.fingerprint(lexicon), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        settings |= surroundings(examples.fingerprint(lexicon), made.network.path)
         outcome = train_network(made.network, examples, config, events or Events(), work, settings)
     made.take(outcome.weights)
     return made, outcome

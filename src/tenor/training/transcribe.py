@@ -16,6 +16,7 @@ from tenor.data.frames import steps_of
 from tenor.data.joined import Lesson, SoundBatch, needed, unchanged
 from tenor.data.recordings import Recording, Symbols
 from tenor.errors import TenorError, plural
+from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
@@ -82,7 +83,7 @@ def fit(
         seed_torch(config.seed)
         made = Transcription(symbols, wished, preset.model, rate, config.device, config.precision)
         settings: dict[str, Any] = {"task": "transcribe"} | asdict(sound) | asdict(preset.model) | asdict(config) | {"symbols": symbols.names, "rate": rate}
-        settings |= {"data": examples.fingerprint(), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        settings |= surroundings(examples.fingerprint(), made.network.path)
         outcome = train_network(made.network, examples, config, events or Events(), work, settings)
     made.take(outcome.weights)
     return made, outcome

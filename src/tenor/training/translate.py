@@ -17,6 +17,7 @@ from tenor.data.batches import by_length, shuffled
 from tenor.data.subwords import Subwords, gathered
 from tenor.data.text import UNK, Chunks, Ragged, cut
 from tenor.errors import TenorError, plural
+from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Goodness, Outcome, by_accuracy, seed_torch
 from tenor.training.loop import train as train_network
@@ -130,7 +131,7 @@ def learn(
         seed_torch(config.seed)
         made = kind(source, target, text, preset.model, config.device, config.precision, config.label_smoothing)
         settings: dict[str, Any] = asdict(text) | asdict(preset.model) | asdict(config)
-        settings |= {"task": kind.task, "data": examples.fingerprint(), "kernel": made.network.path, "torch": torch.__version__, "threads": torch.get_num_threads()}
+        settings |= {"task": kind.task, **surroundings(examples.fingerprint(), made.network.path)}
         outcome = train_network(made.network, examples, config, events or Events(), work, settings, goodness)
     made.take(outcome.weights)
     made.left_out = len(pairs) + len(validation_pairs) - len(kept) - len(aside)
