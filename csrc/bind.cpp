@@ -89,6 +89,7 @@ NB_MODULE(_engine, m) {
 
     m.def("block", [](size_t bytes) { return from_pool(nb::dtype<uint8_t>(), {bytes}); }, "A tensor of so many bytes, its memory from the engine's pool.");
     m.def("floats", [](const std::vector<size_t>& shape) { return from_pool(nb::dtype<float>(), shape); }, "The same of float32.");
+    m.def("trim", &trim_pool, "Give back what the pool keeps and no call has used for so many seconds; calls do it with 60.");
     m.def("doubles", [](const std::vector<size_t>& shape) { return from_pool(nb::dtype<double>(), shape); }, "The same of float64.");
 
     nb::class_<PackedLayer>(m, "Layer")
