@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#if defined(TENOR_X86_KERNELS)
+#if defined(TENOR_KERNELS_amx)
 #include <cpuid.h>
 #if defined(__linux__)
 #include <errno.h>
@@ -14,29 +14,19 @@
 
 namespace tenor {
 
-namespace portable {
-extern const Isa isa;
-}
-#if defined(TENOR_X86_KERNELS)
-namespace avx2 {
-extern const Isa isa;
-}
-namespace avx512 {
-extern const Isa isa;
-}
-namespace avx512_bf16 {
-extern const Isa isa;
-}
-#if defined(TENOR_AMX_KERNELS)
-namespace amx {
-extern const Isa isa;
-}
-#endif
-#endif
+#define TENOR_DECLARE(set)    \
+    namespace set {           \
+    extern const Isa isa;     \
+    }
+TENOR_DECLARE(portable)
+TENOR_DECLARE(avx2)
+TENOR_DECLARE(avx512)
+TENOR_DECLARE(avx512_bf16)
+TENOR_DECLARE(amx)
 
 namespace {
 
-#if defined(TENOR_AMX_KERNELS)
+#if defined(TENOR_KERNELS_amx)
 // Whether the CPU has AMX for bfloat16 and 8 bits.
 bool has_amx() {
     constexpr unsigned BF16 = 1u << 22, TILE = 1u << 24, INT8 = 1u << 25;  // CPUID 7, register D
@@ -63,15 +53,22 @@ std::string ask_for_tiles() { return "Tenor asks Linux alone for its registers";
 
 std::vector<const Isa*> find_present() {
     std::vector<const Isa*> found;
-#if defined(TENOR_X86_KERNELS)
-    const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-#if defined(TENOR_AMX_KERNELS)
+#if defined(__x86_64__)
+    [[maybe_unused]] const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    [[maybe_unused]] const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    [[maybe_unused]] const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+#endif
+#if defined(TENOR_KERNELS_amx)
     if (bf16 && has_amx()) found.push_back(&amx::isa);
 #endif
+#if defined(TENOR_KERNELS_avx512_bf16)
     if (bf16) found.push_back(&avx512_bf16::isa);
+#endif
+#if defined(TENOR_KERNELS_avx512)
     if (v4) found.push_back(&avx512::isa);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2::isa);
+#endif
+#if defined(TENOR_KERNELS_avx2)
+    if (v3) found.push_back(&avx2::isa);
 #endif
     found.push_back(&portable::isa);
     return found;
@@ -89,7 +86,7 @@ const Isa& find(const std::string& name) {
 }
 
 std::string why_not([[maybe_unused]] const Isa& isa) {
-#if defined(TENOR_AMX_KERNELS)
+#if defined(TENOR_KERNELS_amx)
     if (&isa == &amx::isa) {
         static const std::string answer = ask_for_tiles();
         return answer;
