@@ -16,8 +16,8 @@ from tenor.data.datasets import Progress
 from tenor.errors import TenorError, plural
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
-from tenor.pipeline import Pipeline
-from tenor.pretrained import Pretrained
+from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.results.baseline import baseline
 from tenor.results.calibrate import calibrate
 from tenor.results.curves import draw

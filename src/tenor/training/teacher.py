@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax, softmax
 
 from tenor.models.classify import read_logits
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.training.linear import Linear
 
 
