@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from conftest import order_texts
+from tenor.api.classify import Classifier
 from tenor.errors import TenorError
 from tenor.jobs.prepare import Order
 from tenor.jobs.train import train
@@ -91,3 +92,5 @@ def test_what_it_cannot_do_is_said(run, reviews):
         run(reviews)
     with pytest.raises(TenorError, match=r"learns a language model of its own\. Leave --from out"):
         presets.preset("best", None, (presets.BASE.text, presets.BASE.model))
+    with pytest.raises(TenorError, match="fit is not given"):
+        Classifier(preset="best").fit(["a", "b", "c"] * 9, [0, 1, 2] * 9)
