@@ -17,7 +17,7 @@ from tenor.data.batches import by_length, pack, shuffled
 from tenor.data.text import SPECIAL, Ragged, Tokenizer, chop
 from tenor.errors import TenorError
 from tenor.models.language import LanguageModel
-from tenor.pretrained import Pretrained
+from tenor.pipelines.pretrained import Pretrained
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised
@@ -27,6 +27,20 @@ from tenor.training.presets import Preset
 from tenor.training.vectors import neighbour_counts, word_vectors
 
 DRAWS = 1024  # words drawn a batch, about 600 of them distinct: 4,096 take longer, and a language model of 512 units learnt as well with these (docs/experiments.md)
+
+
+# Texts that are kept aside to see how well words are foretold: a twentieth, at most so many.
+MOST_ASIDE = 1000
+LEAST_TEXTS = 100
+
+
+def kept_aside(texts: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
+    """Different texts -> those to learn from, and some to check on; which follows from the seed. Raises TenorError: fewer than LEAST_TEXTS."""
+    if len(texts) < LEAST_TEXTS:
+        raise TenorError(f"Pretraining needs at least {LEAST_TEXTS} different texts; there are {len(texts)}. Give more, or train without it.")
+    draw = np.random.default_rng(seed).permutation(len(texts))
+    aside = min(MOST_ASIDE, len(texts) // 20)
+    return [texts[i] for i in np.sort(draw[aside:])], [texts[i] for i in np.sort(draw[:aside])]
 
 
 class LanguageExamples:
