@@ -20,7 +20,7 @@ from tenor.jobs.kinds import TaskOrder, made_of
 from tenor.jobs.predict import predict_file
 from tenor.jobs.tag import KIND
 from tenor.models.tag import Tagger
-from tenor.tagging import Tagging
+from tenor.pipelines.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import fit
 
