@@ -63,6 +63,11 @@ class Writer:
         self._rows = rows
         self._engine.begin(rows, given[0].data_ptr(), given[1].data_ptr() if self._two else 0, logits.data_ptr())
 
+    def begin_anew(self, rows: int) -> None:
+        """Begin with states of zero; the first step gives the first logits."""
+        zeros = torch.zeros(self._layers, rows, self._hidden)
+        self.begin((zeros, zeros) if self._two else zeros, torch.zeros(rows, self.vocabulary))
+
     def step(self, words: Tensor) -> Tensor:
         """Read words [B] -> logits [B, V]."""
         words = words.long().contiguous()
