@@ -12,15 +12,15 @@ from tenor.errors import TenorError
 from tenor.models.generate import Sampling, draw
 
 needs_engine = pytest.mark.skipif(not native.available(), reason="the engine is not built")
-V, I = 33, 12
+V, SIZE = 33, 12
 
 
 def problem(cell, layers, hidden, rows, compute=torch.float32, bias=True):
     torch.manual_seed(0)
     kind = {"nonlinearity": cell.removeprefix("rnn_")} if cell.startswith("rnn") else {}
-    layer = OURS[cell](I, hidden, layers, bias=bias, compute=compute, **kind)
+    layer = OURS[cell](SIZE, hidden, layers, bias=bias, compute=compute, **kind)
     h = torch.randn(layers, rows, hidden).tanh()
-    return layer, (h, torch.randn(layers, rows, hidden)) if cell == "lstm" else h, (torch.randn(V, I), torch.randn(V, hidden) / hidden**0.5, torch.randn(V))
+    return layer, (h, torch.randn(layers, rows, hidden)) if cell == "lstm" else h, (torch.randn(V, SIZE), torch.randn(V, hidden) / hidden**0.5, torch.randn(V))
 
 
 def stepped(layer, states, given, words):
@@ -97,7 +97,7 @@ def test_bad_input_is_refused():
         (lambda: writer.step(torch.tensor([0])), "began with 3 rows"),
         (lambda: writer.write(np.zeros((4, 2)), 1.0, 0, 1.0), r"chances \[N, 3\]"),
         (lambda: Writer(layer, given[0], given[1][:, :3], given[2]), "A Writer's weight is"),
-        (lambda: Writer(OURS["rnn_relu"](I, 20, nonlinearity="relu"), *given, eight_bits=True), "at most 1"),
+        (lambda: Writer(OURS["rnn_relu"](SIZE, 20, nonlinearity="relu"), *given, eight_bits=True), "at most 1"),
     ]:
         with pytest.raises(TenorError, match=match):
             call()
