@@ -1,4 +1,4 @@
-// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py and passes.py are the only callers,
+// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py, passes.py, reader.py and writer.py are the only callers,
 // and check shape, type, device and layout of every one.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
