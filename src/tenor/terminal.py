@@ -79,6 +79,8 @@ class LiveBar(Events):
         for number in (signal.SIGINT, signal.SIGTERM):
             self.handlers[number] = signal.signal(number, self._ask)
         self.batches = batches
+        for earlier in self.bar.task_ids:  # of a job with several trainings
+            self.bar.remove_task(earlier)
         self.bar.start()
         self.task = self.bar.add_task("", total=epochs * batches, completed=state.step, epoch=state.epoch + 1, epochs=epochs, numbers="")
 

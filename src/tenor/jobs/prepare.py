@@ -81,16 +81,20 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
         raise TenorError(f"All training rows of a label stand in the test rows too ({findings.overlap:,} rows were dropped). Give other test rows, or add --keep-overlap.")
     notes = list(source.notes) + (second.notes if second else [])
     if wish.split.how == "official":
-        others = sum(p not in ("train", "test") for p in parts)
-        notes += [f"{others:,} rows are neither of part train nor of part test and are not used."] if others else []
+        neither = sum(p not in ("train", "test") for p in parts)
+        notes += [f"{neither:,} rows are neither of part train nor of part test and are not used."] if neither else []
     elif {"train", "test"} <= set(parts) and not second:
         notes.append("The data has a split of its own into train and test; --split official uses it.")
     sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
-    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)], _others(source, test_rows))
+    others = _others(source, test_rows)
+    if not others and (order.teachers or wish.language):
+        learning = "A teacher labels rows without a label" if order.teachers else "--preset best learns from rows without a label"
+        raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or leave {'--teacher out' if order.teachers else 'it out'}.")
+    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)], others)
 
 
 def _read(source: str, order: Order, progress: Progress | None) -> Rows:
-    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=bool(order.teachers))
+    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=bool(order.teachers or order.preset(None).language))
 
 
 def _others(source: Rows, test_rows: list[Row]) -> list[str]:

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tenor import store
 from tenor.cells.hardware import choose_device
 from tenor.config import check
@@ -21,12 +19,8 @@ from tenor.results.report import pretrained_card
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised
 from tenor.training.presets import Preset
-from tenor.training.pretrain import DRAWS
+from tenor.training.pretrain import DRAWS, kept_aside
 from tenor.training.pretrain import pretrain as train_language
-
-# Texts that are kept aside to see how well words are foretold: a twentieth, at most so many.
-MOST_VALIDATION = 1000
-LEAST_TEXTS = 100
 
 
 @dataclass(frozen=True)
@@ -59,15 +53,14 @@ def pretrain(order: PretrainOrder, say: Say, events: Events, progress: Progress 
         say("Resume", [f"{order.out} is finished already; nothing to do."])
         return done.metrics | {"model": str(order.out), "history": done.history}
     texts, sentences = _texts(order, progress)
-    draw = np.random.default_rng(preset.train.seed).permutation(len(texts))
-    aside = min(MOST_VALIDATION, len(texts) // 20)
-    tokens = Tokenised.of([texts[i] for i in np.sort(draw[aside:])], preset.text)
+    learn, aside = kept_aside(texts, preset.train.seed)
+    tokens = Tokenised.of(learn, preset.text)
     counts = tokens.counts(preset.text.max_tokens)
-    sentences.append(f"{len(texts) - aside:,} texts to learn from, {aside:,} to check on; {counts['tokens']:,} tokens, {counts['median_length']:,} a text in the median.")
+    sentences.append(f"{len(learn):,} texts to learn from, {len(aside):,} to check on; {counts['tokens']:,} tokens, {counts['median_length']:,} a text in the median.")
     say("Data", sentences)
     try:
         open_work(work, order.resume, say)
-        found, outcome = train_language(tokens, [texts[i] for i in np.sort(draw[:aside])], preset, events, work)
+        found, outcome = train_language(tokens, aside, preset, events, work)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
@@ -76,7 +69,7 @@ def pretrain(order: PretrainOrder, say: Say, events: Events, progress: Progress 
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "draws": DRAWS,
-        "data": {"texts": len(texts) - aside, "validation": aside, "sentences": sentences} | counts,
+        "data": {"texts": len(learn), "validation": len(aside), "sentences": sentences} | counts,
         "seconds": {"train": round(outcome.seconds, 2), "all": round(time.perf_counter() - began, 2)},
     }
     config = {"train": asdict(preset.train), "source": order.source, "command": order.command}
@@ -101,8 +94,6 @@ def _texts(order: PretrainOrder, progress: Progress | None) -> tuple[list[str], 
     texts = [t for t in dict.fromkeys(kept) if t]
     if len(texts) < len(kept):
         sentences.append(f"{plural(len(kept) - len(texts), 'text')} left out, empty or standing there already.")
-    if len(texts) < LEAST_TEXTS:
-        raise TenorError(f"Pretraining needs at least {LEAST_TEXTS} different texts; {source.name} has {len(texts)}. Give more, or train without it.")
     return texts, sentences
 
 

@@ -25,6 +25,7 @@ from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
+from tenor.training.large import fit_large
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 from tenor.training.teacher import Taught, teach
@@ -54,13 +55,14 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     train_texts = data.texts(data.split.train)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
-    taught, told = _taught(order, data, teachers, train_texts)
-    sentences = [*data.sentences, *told, *_seen_by(teaching, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
-    say("Data", sentences)
     tokenised = time.perf_counter()
+    sentences = [*data.sentences, *_seen_by(teaching, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    say("Data", sentences)
+    v, targets = data.split.validation, data.targets
     try:
         open_work(work, order.resume, say)
-        v, targets = data.split.validation, data.targets
+        taught, told = _taught(data, teachers, train_texts, preset, events, work, say)
+        learnt = time.perf_counter()
         pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work, start, taught)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
@@ -73,10 +75,10 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
-        "data": data.findings.to_json() | counts | {"sentences": sentences},
+        "data": data.findings.to_json() | counts | {"sentences": sentences + told},
         "kernel": pipeline.network.path,
         "calibration": calibration,
-        "seconds": _seconds((began, prepared, tokenised, fitted, calibrated), outcome),
+        "seconds": _seconds((began, prepared, tokenised, learnt, fitted, calibrated), outcome),
     }
     if outcome.finished and len(data.split.test):
         metrics |= _test(pipeline, data, train_texts, order)
@@ -91,12 +93,13 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     return metrics | {"model": str(order.out), "history": outcome.history}
 
 
-def _seconds(times: tuple[float, float, float, float, float], outcome: Outcome) -> dict[str, float]:
-    began, prepared, tokenised, fitted, calibrated = times
+def _seconds(times: tuple[float, ...], outcome: Outcome) -> dict[str, float]:
+    began, prepared, tokenised, taught, fitted, calibrated = times
     return {
         "read_and_check": round(prepared - began, 2),
         "vocabulary_and_ids": round(tokenised - prepared, 2),
-        "pairs_vectors_network": round(fitted - tokenised - outcome.seconds, 2),
+        "teachers": round(taught - tokenised, 2),
+        "pairs_vectors_network": round(fitted - taught - outcome.seconds, 2),
         "train": round(outcome.seconds, 2),
         "calibrate": round(calibrated - fitted, 2),
     }
@@ -135,21 +138,29 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
 
 
-def _taught(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts: list[str]) -> tuple[Taught | None, list[str]]:
-    """The rows without a label as the teachers label them, and sentences on it."""
-    if not teachers:
-        return None, []
+def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], preset: Preset, events: Events, work: Path, say: Say) -> tuple[Taught | None, list[str]]:
+    """The rows without a label as the teachers label them, the large network of the preset among them; and the sentences that were said on it."""
+    told: list[str] = []
+
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        say("Teacher", [sentence])
+
     for folder, teacher in teachers.items():
         if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
             raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {folder} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
-    if not data.others:
-        raise TenorError(f"A teacher labels rows without a label, and {order.source} has none that stand apart from its other rows. Add such rows, or leave --teacher out.")
-    v = data.split.validation
-    taught = teach(list(teachers.values()), train_texts, data.targets[data.split.train], data.texts(v), data.targets[v], data.others)
+    v, targets = data.split.validation, data.targets[data.split.train]
+    if preset.language:
+        large = fit_large(data.names, train_texts, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell)
+        teachers = {**teachers, "the large network": large}
+    if not teachers:
+        return None, told
+    taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
     *networks, linear = taught.weights
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
-    return taught, [f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}."]
+    tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
+    return taught, told
 
 
 def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:

@@ -24,7 +24,7 @@ def is_finished(out: Path, resume: bool, overwrite: bool) -> bool:
     """
     store.check_name(out)
     work = work_folder(out)
-    begun = (work / CHECKPOINT).exists()
+    begun = _begun(work)
     if not resume:
         store.check_free(out, overwrite)
         if begun and not overwrite:
@@ -36,15 +36,21 @@ def is_finished(out: Path, resume: bool, overwrite: bool) -> bool:
 def open_work(work: Path, resume: bool, say: Say) -> None:
     if not resume:
         clear_work(work)
-    elif not (work / CHECKPOINT).exists():
+    elif not _begun(work):
         say("Resume", [f"No checkpoint in {work}: starting from the beginning."])
     work.mkdir(parents=True, exist_ok=True)
 
 
 def clear_work(work: Path, only_empty: bool = False) -> None:
     """Remove the folder of a run and what the loop wrote there; whatever else is in it stays."""
+    for folder in [f for f in work.glob("*") if f.is_dir()]:
+        clear_work(folder, only_empty)
     if not only_empty:
         for name in (CHECKPOINT, HISTORY):
             (work / name).unlink(missing_ok=True)
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
+
+
+def _begun(work: Path) -> bool:
+    return any(work.rglob(CHECKPOINT))  # a run of several trainings has a folder for each

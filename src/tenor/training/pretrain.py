@@ -29,6 +29,20 @@ from tenor.training.vectors import neighbour_counts, word_vectors
 DRAWS = 1024  # words drawn a batch, about 600 of them distinct: 4,096 take longer, and a language model of 512 units learnt as well with these (docs/experiments.md)
 
 
+# Texts that are kept aside to see how well words are foretold: a twentieth, at most so many.
+MOST_ASIDE = 1000
+LEAST_TEXTS = 100
+
+
+def kept_aside(texts: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
+    """Different texts -> those to learn from, and some to check on; which follows from the seed. Raises TenorError: fewer than LEAST_TEXTS."""
+    if len(texts) < LEAST_TEXTS:
+        raise TenorError(f"Pretraining needs at least {LEAST_TEXTS} different texts; there are {len(texts)}. Give more, or train without it.")
+    draw = np.random.default_rng(seed).permutation(len(texts))
+    aside = min(MOST_ASIDE, len(texts) // 20)
+    return [texts[i] for i in np.sort(draw[aside:])], [texts[i] for i in np.sort(draw[:aside])]
+
+
 class LanguageExamples:
     """The loop's Examples for texts alone. Long texts are read in pieces; what is drawn follows from seed, epoch and batch."""
 

@@ -1,0 +1,76 @@
+"""A large classifier that a small one learns from: first a language model of all texts, then the classifier from it.
+
+It knows more than a small network can find in the labelled texts alone, and costs most of the time of `--preset best`. Language
+models before classifiers: Howard and Ruder 2018, arXiv 1801.06146v5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tenor.errors import TenorError, plural
+from tenor.pipelines.classification import Pipeline
+from tenor.training.events import Events
+from tenor.training.fit import Tokenised, fit
+from tenor.training.loop import Outcome
+from tenor.training.presets import Preset, changed, preset
+from tenor.training.pretrain import kept_aside, pretrain
+
+
+def fit_large(
+    labels: Sequence[Any],
+    train_texts: Sequence[str],
+    targets: np.ndarray,
+    validation_texts: Sequence[str],
+    validation_targets: np.ndarray,
+    others: Sequence[str],
+    asked: Preset,
+    events: Events,
+    work: Path,
+    tell: Callable[[str], None],
+) -> Pipeline:
+    """Train it; what stands in `work` is gone on with.
+
+    Args:
+        labels: names in the model's order. train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes.
+        others: cleaned texts without a label, to learn the language from as well.
+        asked: of the small network; its seed, device, precision and label smoothing hold here too, and `asked.language` is of the language model.
+        events: is told how it goes. work: folder for the checkpoints of both trainings, in a folder each. tell: is given a sentence on each of them.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        TenorError: as pretrain and fit; or the training was asked to stop, and its checkpoint waits.
+    """
+    same = {key: getattr(asked.train, key) for key in ("seed", "device", "precision")}
+    assert asked.language
+    language = changed(asked.language, same)
+    learn, check = kept_aside(list(dict.fromkeys([*train_texts, *others])), language.train.seed)
+    tokens = Tokenised.of(learn, language.text)
+    start, outcome = pretrain(tokens, check, language, events, _folder(work, "language"))
+    _finished(outcome)
+    heard = outcome.history[outcome.best_epoch - 1]["validation_loss"]
+    size = f"{language.model.cell.upper()} of {plural(language.model.hidden, 'unit')} a direction"
+    tell(f"A language model ({size}) of {len(learn):,} texts: {heard:.3f} nats a word among the drawn after {plural(outcome.best_epoch, 'epoch')}.")
+    settings = preset("base", len(train_texts), (start.text, start.model), label_smoothing=asked.train.label_smoothing, **same)
+    large, outcome = fit(labels, Tokenised.of(train_texts, settings.text, start.tokenizer), targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
+    _finished(outcome)
+    right = outcome.history[outcome.best_epoch - 1].get("validation_accuracy")
+    found = "" if right is None else f", right on {right:.2%} of the validation rows"
+    tell(f"A large classifier from it, {plural(outcome.best_epoch, 'epoch')}{found}.")
+    return large
+
+
+def _folder(work: Path, name: str) -> Path:
+    (work / name).mkdir(parents=True, exist_ok=True)
+    return work / name
+
+
+def _finished(outcome: Outcome) -> None:
+    if not outcome.finished:
+        raise TenorError("Stopped before the network that is to be kept had begun, so there is no model yet. Go on with the same command and --resume.")

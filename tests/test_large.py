@@ -1,0 +1,96 @@
+"""--preset best: a language model and a large network first, which then teach the small one."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from conftest import order_texts
+from tenor.api.classify import Classifier
+from tenor.errors import TenorError
+from tenor.jobs.prepare import Order
+from tenor.jobs.train import train
+from tenor.training import large, presets
+from tenor.training.events import Events
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class StopIn(Events):
+    """Asks the training number `stage` of a job to stop after 3 steps."""
+
+    def __init__(self, stage: int) -> None:
+        self.stage, self.begun, self.steps = stage, 0, 0
+
+    def begin(self, *_: object) -> None:
+        self.begun += 1
+
+    def step(self, _: object) -> None:
+        self.steps += self.begun == self.stage
+
+    def stop(self) -> bool:
+        return self.steps == 3
+
+
+@pytest.fixture
+def partly(tmp_path):
+    """A CSV of which most rows have no label."""
+    texts, targets = order_texts(400, 3)
+    path = tmp_path / "partly.csv"
+    path.write_text("text,label\n" + "".join(f"{t},{('bad', 'good')[y] if i < 150 else ''}\n" for i, (t, y) in enumerate(zip(texts, targets, strict=True))))
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """run(source, name, events, resume) with sizes that take seconds -> metrics and what was said."""
+    best = presets.BEST
+    tiny = replace(best.language, model=replace(best.language.model, hidden=6, embedding=5))
+    monkeypatch.setitem(presets.PRESETS, "best", replace(best, language=tiny))
+
+    def job(source, name="b", events=None, resume=False):
+        said = []
+        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, how="random"), baseline=False, resume=resume)
+        return train(order, lambda _, sentences: said.extend(sentences), events or Events()), " ".join(said)
+
+    return job
+
+
+def test_a_small_network_learns_from_a_large_one_that_read_no_test_or_validation_text(run, partly, tmp_path, monkeypatch):
+    heard, pretrain = [], large.pretrain
+
+    def listening(tokens, check, *rest):
+        heard.append(len(tokens.ids) + len(check))
+        return pretrain(tokens, check, *rest)
+
+    monkeypatch.setattr(large, "pretrain", listening)
+    metrics, said = run(partly)
+    assert heard == [metrics["data"]["train"] + 250]
+    assert "A language model (LSTM of 6 units a direction)" in said
+    assert "250 rows without a label are labelled by the logits of the large network times" in said
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert config["model"]["hidden"] == 4 and config["train"]["label_smoothing"] == 0.1
+    assert not (tmp_path / "b.training").exists()
+
+
+def test_it_stops_and_goes_on_in_every_stage(run, partly, tmp_path):
+    run(partly, "whole")
+    for stage in 1, 2:
+        with pytest.raises(TenorError, match=r"no model yet\. Go on with the same command and --resume"):
+            run(partly, events=StopIn(stage), resume=stage > 1)
+        assert not (tmp_path / "b").exists()
+        with pytest.raises(TenorError, match="An earlier run stopped"):
+            run(partly)
+    metrics, _ = run(partly, events=StopIn(3), resume=True)
+    assert not metrics["finished"]
+    metrics, _ = run(partly, resume=True)
+    assert metrics["finished"] and (tmp_path / "b" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_what_it_cannot_do_is_said(run, reviews):
+    with pytest.raises(TenorError, match=r"learns from rows without a label, and .* has none"):
+        run(reviews)
+    with pytest.raises(TenorError, match=r"learns a language model of its own\. Leave --from out"):
+        presets.preset("best", None, (presets.BASE.text, presets.BASE.model))
+    with pytest.raises(TenorError, match="fit is not given"):
+        Classifier(preset="best").fit(["a", "b", "c"] * 9, [0, 1, 2] * 9)
