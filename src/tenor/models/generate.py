@@ -89,17 +89,17 @@ class TextGenerator(nn.Module):
             if self.eight_bits:
                 raise TenorError(f"Precision int8 needs the native kernel; here runs {self.recurrent.path_for(1, 'stepping')}. Use bfloat16 or float32.")
             return None
-        tied = self.embedding.weight
+        words: Tensor = self.embedding.weight  # [V, E]
         if self.output is not None:
-            weight, bias = self.output.weight, self.output.bias
-        elif self.narrow is not None:
-            weight, bias = tied @ self.narrow.weight, tied @ self.narrow.bias + self.bias  # one product for both
+            weight, bias = self.output.weight.detach(), self.output.bias.detach()
         else:
             assert self.bias is not None
-            weight, bias = tied, self.bias
-        bias = bias.detach().clone()
+            weight, bias = words.detach(), self.bias.detach()
+            if self.narrow is not None:  # one product for both
+                weight, bias = weight @ self.narrow.weight.detach(), weight @ self.narrow.bias.detach() + bias
+        bias = bias.clone()
         bias[list(never)] = -math.inf
-        return Writer(self.recurrent, tied, weight, bias, self.eight_bits)
+        return Writer(self.recurrent, words.detach(), weight, bias, self.eight_bits)
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.linear(x.to(self.dtype), weight.to(self.dtype)).float() + bias
