@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from minimal_pairs import CASES, Pair, of_reviews, written
 from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine
 from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
@@ -37,7 +38,6 @@ from tenor.results.report import ERROR_IS, calibrated, shrunk
 RECIPE = ("imdb", "--preset", "quick", *ARTICLE_SPLIT)
 WEIGHTS = "int8"
 MOST_BYTES = 8_000_000
-CASES = Path(__file__).parent / "cases"
 
 
 def tenor(*arguments: object) -> dict[str, Any]:
@@ -60,10 +60,15 @@ def said(pipeline: Pipeline, texts: list[str]) -> list[str]:
     return [str(a["label"]) for a in Labels(pipeline).answers(texts)]
 
 
+def right_sides(name: str, pipeline: Pipeline, rows: list[Pair]) -> dict[str, Any]:
+    """Shares of the originals, of the edits and of the pairs on both sides that are answered rightly."""
+    original = np.array(said(pipeline, [r.original for r in rows])) == [r.original_label for r in rows]
+    edited = np.array(said(pipeline, [r.edited for r in rows])) == [r.edited_label for r in rows]
+    return {name: len(rows), f"{name}_original": float(original.mean()), f"{name}_edited": float(edited.mean()), f"{name}_both": float((original & edited).mean())}
+
+
 def pairs(pipeline: Pipeline) -> dict[str, Any]:
-    rows = [json.loads(line) for line in open(CASES / "minimal_pairs.jsonl", encoding="utf-8")]
-    right = np.array([[got == r[f"{side}_label"] for got, r in zip(said(pipeline, [r[side] for r in rows]), rows, strict=True)] for side in ("original", "edited")])
-    return {"pairs": len(rows), "pairs_original": float(right[0].mean()), "pairs_edited": float(right[1].mean()), "pairs_both": float(right.all(0).mean())}
+    return right_sides("pairs_of_reviews", pipeline, of_reviews()) | right_sides("pairs", pipeline, written())
 
 
 def opinions(pipeline: Pipeline) -> dict[str, Any]:
