@@ -1,4 +1,4 @@
-// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py and passes.py are the only callers,
+// Python's view of the engine. Arrays come as addresses: src/tenor/cells/native.py, passes.py, reader.py and writer.py are the only callers,
 // and check shape, type, device and layout of every one.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -11,6 +11,7 @@
 #include "engine.h"
 #include "instruction_sets.h"
 #include "rows.h"
+#include "writer.h"
 
 namespace nb = nanobind;
 using namespace tenor;
@@ -119,5 +120,26 @@ NB_MODULE(_engine, m) {
             const std::vector<Weights> from = weights_at(weights);
             nb::gil_scoped_release released;
             self.backward(packed_at(packed), pointers_at(at), pointer(kept), from, to, threads);
+        });
+
+    nb::class_<Writer>(m, "Writer")
+        .def("__init__",
+             [](Writer* self, const std::string& isa, Cell cell, Type type, const std::tuple<int64_t, int64_t, int64_t>& sizes, const std::vector<Four>& layers, Address embedding, const Four& output, bool eight_bits, int threads) {
+                 const auto& [input, hidden, vocabulary] = sizes;
+                 new (self) Writer(isa, cell, type, input, hidden, vocabulary, weights_at(layers), pointer(embedding), weights_at({output})[0], eight_bits, threads);
+             })
+        .def("begin",
+             [](Writer& self, int64_t rows, Address h, Address c, Address logits) {
+                 nb::gil_scoped_release released;
+                 self.begin(rows, array<float>(h), array<float>(c), array<float>(logits));
+             })
+        .def("step",
+             [](Writer& self, Address words, Address logits, int threads) {
+                 nb::gil_scoped_release released;
+                 self.step(array<int64_t>(words), array<float>(logits), threads);
+             })
+        .def("write", [](Writer& self, int64_t steps, Address chances, double temperature, int64_t top_k, double top_p, Address words, int threads) {
+            nb::gil_scoped_release released;
+            self.write(steps, array<double>(chances), {temperature, top_k, top_p}, array<int64_t>(words), threads);
         });
 }

@@ -41,14 +41,14 @@ PackedLayer::PackedLayer(const std::string& isa, Cell cell, Type type, int64_t i
     size_t in[2], hid[2], bias[2];
     for (int d = 0; d < l.directions; d++) {
         in[d] = carver.add(l.gates * l.hp * l.ip * kernels_->elem);
-        hid[d] = carver.add(l.gates * l.hp * l.hp * kernels_->elem);
+        hid[d] = carver.add(weights[d].w_hh ? l.gates * l.hp * l.hp * kernels_->elem : 0);
         bias[d] = carver.add(l.slots * l.hp * kernels_->acc);
     }
     panels_ = std::make_unique<Block>(carver.size());
     for (int d = 0; d < l.directions; d++) {
         const Weights& w = weights[d];
         char* base = panels_->data();
-        l.direction[d] = {w.w_ih, w.w_hh, w.b_ih, w.b_hh, base + in[d], base + hid[d], base + bias[d], nullptr, nullptr, nullptr, nullptr, nullptr};
+        l.direction[d] = {w.w_ih, w.w_hh, w.b_ih, w.b_hh, base + in[d], base + hid[d], base + bias[d], nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
         kernels_->pack_forward(l, d);
     }
 }
@@ -131,19 +131,23 @@ void PackedLayer::forward(const Packed& rows, const Pointers& at, void* kept, in
     run_all(tasks, threads);
 }
 
+void PackedLayer::pack_8(bool input_too) {
+    Layer& l = layer_;
+    if (!kernels_->pack_8 || l.cell == Cell::rnn_relu || kernels_->acc != sizeof(float)) throw std::invalid_argument("No 8-bit products for this cell, type or instruction set.");
+    const size_t sums = l.slots * l.hp, panels = l.gates * l.hp * l.hp, input = input_too ? l.gates * l.hp * round_up(l.input, 4) : 0, a_side = panels + 2 * sums * 4 + input;
+    eight_ = std::make_unique<Block>(l.directions * a_side);
+    for (int d = 0; d < l.directions; d++) {
+        char* base = eight_->data() + d * a_side;
+        auto& side = l.direction[d];
+        side.hid_8 = base, side.scale_8 = base + panels, side.offset_8 = base + panels + sums * 4, side.in_8 = input_too ? base + panels + 2 * sums * 4 : nullptr;
+        kernels_->pack_8(l, d);
+    }
+}
+
 void PackedLayer::fold(const void* embedding, int64_t vocabulary, bool eight_bits, int threads) {
     Layer& l = layer_;
     eight_bits_ = eight_bits;
-    if (eight_bits) {
-        if (!kernels_->pack_8 || l.cell == Cell::rnn_relu || kernels_->acc != sizeof(float)) throw std::invalid_argument("No 8-bit products for this cell, type or instruction set.");
-        const size_t sums = l.slots * l.hp, panels = l.gates * l.hp * l.hp, a_side = panels + 2 * sums * 4;
-        eight_ = std::make_unique<Block>(l.directions * a_side);
-        for (int d = 0; d < l.directions; d++) {
-            char* base = eight_->data() + d * a_side;
-            l.direction[d].hid_8 = base, l.direction[d].scale_8 = base + panels, l.direction[d].offset_8 = base + panels + sums * 4;
-            kernels_->pack_8(l, d);
-        }
-    }
+    if (eight_bits) pack_8(false);
     const size_t bytes = size_t(vocabulary) * l.slots * l.hp * kernels_->elem;
     tables_ = std::make_unique<Block>(l.directions * bytes);
     std::vector<Task> tasks;

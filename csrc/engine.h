@@ -15,7 +15,7 @@ namespace tenor {
 
 class PackedLayer {
   public:
-    // `weights`, a direction each, are packed and not needed afterwards but by `fold`. None: a layer for `backward` alone.
+    // `weights`, a direction each, are packed and not needed afterwards but by `fold` and `pack_8`. Without w_hh: a product with W_ih alone. None: a layer for `backward` alone.
     PackedLayer(const std::string& isa, Cell cell, Type type, int64_t input, int64_t hidden, int directions, const std::vector<Weights>& weights);
 
     struct Pointers {
@@ -40,8 +40,15 @@ class PackedLayer {
     // recurrent product. The weights given to the constructor must still be there.
     void fold(const void* embedding, int64_t vocabulary, bool eight_bits, int threads);
 
+    // W_hh in 8 bits, and W_ih where the input is a state too.
+    void pack_8(bool input_too);
+
     // From zero states over word ids [N], each below the vocabulary. pooled [B, 2 * D * hidden] or null, hn [D, B, hidden] or null.
     void read(const Packed& rows, const int64_t* ids, void* pooled, void* hn, int threads) const;
+
+    const Kernels& kernels() const { return *kernels_; }
+    const Layer& layer() const { return layer_; }
+    const void* table() const { return table_[0]; }
 
   private:
     const Kernels* kernels_;

@@ -23,6 +23,7 @@ struct Layer {
         void *in, *hid, *bias;                  // panels and [slots * hp] for the forward pass
         void *in_back, *hid_back;               // panels of the transposed weights for the backward pass
         void *hid_8, *scale_8, *offset_8;       // 8-bit panels; [slots * hp] float and int32: what a sum counts, and where it starts
+        void* in_8;                             // 8-bit panels of the input too, where that is a state; their products add up to the same sums
     } direction[2];
 };
 
@@ -60,6 +61,15 @@ struct Run {
     bool eight_bits;  // the recurrent product in 8 bits, for inference from zero states
 };
 
+// Rows of one step of a layer of one direction with frozen weights.
+struct Rows {
+    int64_t count;
+    const void* from;  // [count, wide] acc: what is multiplied, zeros beyond the layer's own
+    int64_t wide;      // whole vectors
+    void* sums;        // [count, slots * hp] acc, of 8-bit products int32
+    bool eight_bits, back;
+};
+
 struct Weights {  // one direction's parameters in torch's layout, or (of gradients) where to write; biases may be null
     void *w_ih, *w_hh, *b_ih, *b_hh;
 };
@@ -73,12 +83,14 @@ struct Kernels {
     void (*pack_backward)(const Layer&, int direction);
     void (*pack_8)(const Layer&, int direction);                                                    // null where the instruction set has no 8-bit products
     void (*convert)(const Run&, int64_t from, int64_t to);                                          // x_given -> x
+    void (*cell)(const Layer&, const void* table, const int64_t* words, const Rows&, void* h, void* c);  // sums -> states [count, hp]; words null: `sums` has the input's product
     void (*collect)(const Run&, int direction, const int* units, int unit_count, const Weights&);  // sum the parts, torch's layout
 
     // With null for `memory` these do nothing; -> how many bytes they need there, 64 bytes aligned.
     size_t (*fold)(const Layer&, int direction, const void* embedding, int64_t from, int64_t to, void* table, char* memory);  // words from..to of [vocabulary, input]
     size_t (*read)(const Run&, int direction, int64_t from, int64_t to, char* memory);                                        // sequences from..to, of words
     size_t (*forward)(const Run&, int direction, int64_t from, int64_t to, char* memory);                                     // sequences from..to
+    size_t (*product)(const Layer&, bool hidden, const Rows&, char* memory);                                                  // sums += from W_hh, or W_ih
     size_t (*backward)(const Run&, int unit, int direction, int64_t from, int64_t to, char* memory);
     size_t (*input_gradient)(const Run&, int64_t from, int64_t to, char* memory);  // rows from..to
     size_t (*weight_gradient)(const Run&, int range, int direction, int64_t from, int64_t to, char* memory);

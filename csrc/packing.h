@@ -38,6 +38,9 @@ void convert_row(const typename Op::acc* from, typename Op::elem* to, int64_t co
     for (; i < padded; i++) to[i] = i < count ? to_elem<Op>(from[i]) : typename Op::elem(0);
 }
 
+// The input's width in 8 bits: four go into one product.
+int64_t in_8_width(const Layer& l) { return (l.input + 3) / 4 * 4; }
+
 template <class Op>
 struct Packing {
     using acc = typename Op::acc;
@@ -86,7 +89,7 @@ struct Packing {
     static void pack_forward(const Layer& l, int d) {
         const auto& w = l.direction[d];
         pack_gates(l, static_cast<const acc*>(w.w_ih), l.input, l.ip, static_cast<elem*>(w.in));
-        pack_gates(l, static_cast<const acc*>(w.w_hh), l.hidden, l.hp, static_cast<elem*>(w.hid));
+        if (w.w_hh) pack_gates(l, static_cast<const acc*>(w.w_hh), l.hidden, l.hp, static_cast<elem*>(w.hid));
         auto* bias = static_cast<acc*>(w.bias);
         memset(bias, 0, l.slots * l.hp * sizeof(acc));
         for (int64_t unit = 0; unit < l.hidden; unit++)
@@ -105,39 +108,54 @@ struct Packing {
     }
 
 #if defined(__AVX512VNNI__)
-    // W_hh, finite, in 8 bits, a scale a column (the greatest weight is 127).
+    struct Side {  // one of a layer's two matrices on its way to 8 bits
+        const Panels<S8> panels;
+        const acc* w;
+        int64_t columns;
+        bool hidden;
+        // Whose weights a sum has of it; -1: none. (The GRU's n has a sum for each of its products.)
+        int gate(const Layer& l, int slot) const { return l.slots == l.gates || slot < l.gates - 1 ? slot : slot == l.gates - 1 + hidden ? l.gates - 1 : -1; }
+        const acc* row(const Layer& l, int64_t unit, int slot) const { return w + (gate(l, slot) * l.hidden + unit) * columns; }
+    };
+
+    // W_hh, and W_ih where in_8 is there, finite, in 8 bits, a scale a sum (the greatest weight is 127).
     static void pack_8(const Layer& l, int d) {
         const auto& side = l.direction[d];
-        const auto* w = static_cast<const acc*>(side.w_hh);
-        const auto panels = forward_panels<S8>(l, side.hid_8, l.hp);
         auto* scale = static_cast<float*>(side.scale_8);
         auto* offset = static_cast<int32_t*>(side.offset_8);
-        memset(const_cast<int8_t*>(panels.data), 0, l.gates * l.hp * l.hp);
+        const Side sides[2] = {
+            {forward_panels<S8>(l, side.hid_8, l.hp), static_cast<const acc*>(side.w_hh), l.hidden, true},
+            {forward_panels<S8>(l, side.in_8, in_8_width(l)), static_cast<const acc*>(side.w_ih), l.input, false},
+        };
+        const int count = side.in_8 ? 2 : 1;
+        for (int i = 0; i < count; i++) memset(const_cast<int8_t*>(sides[i].panels.data), 0, l.gates * l.hp * sides[i].panels.k * S8::PAIR);
         memset(scale, 0, l.slots * l.hp * sizeof(float));
         memset(offset, 0, l.slots * l.hp * sizeof(int32_t));
-        for (int v = 0; v < panels.vectors; v++) {
-            const int panel = v / panels.a_panel, gate = v % l.gates;
-            for (int lane = 0; lane < W && int64_t(v / l.gates) * W + lane < l.hidden; lane++) {
-                const int64_t unit = int64_t(v / l.gates) * W + lane;
-                const acc* row = w + (gate * l.hidden + unit) * l.hidden;
+        for (int64_t unit = 0; unit < l.hidden; unit++)
+            for (int slot = 0; slot < l.slots; slot++) {
                 float greatest = 0;
-                for (int64_t i = 0; i < l.hidden; i++) {
-                    const float size = __builtin_fabsf(float(row[i]));
-                    if (size > greatest) greatest = size;
-                }
+                for (int i = 0; i < count; i++)
+                    for (int64_t k = 0; sides[i].gate(l, slot) >= 0 && k < sides[i].columns; k++) {
+                        const float size = __builtin_fabsf(float(sides[i].row(l, unit, slot)[k]));
+                        if (size > greatest) greatest = size;
+                    }
                 const float step = greatest > 1e-30f ? greatest / 127 : 1;
                 int32_t sum = 0;
-                for (int64_t i = 0; i < l.hidden; i++) {
-                    const auto q = int8_t(__builtin_rintf(float(row[i]) / step));
-                    panels.line(panel, i / S8::PAIR, v - panel * panels.a_panel)[lane * S8::PAIR + i % S8::PAIR] = q;
-                    sum += q;
+                for (int i = 0; i < count; i++) {
+                    const int gate = sides[i].gate(l, slot);
+                    if (gate < 0) continue;
+                    const auto& panels = sides[i].panels;
+                    const int v = int(unit / W) * l.gates + gate, panel = v / panels.a_panel;
+                    for (int64_t k = 0; k < sides[i].columns; k++) {
+                        const auto q = int8_t(__builtin_rintf(float(sides[i].row(l, unit, slot)[k]) / step));
+                        panels.line(panel, k / S8::PAIR, v - panel * panels.a_panel)[unit % W * S8::PAIR + k % S8::PAIR] = q;
+                        sum += q;
+                    }
                 }
-                const bool apart = l.slots > l.gates && gate == l.gates - 1;
-                const int64_t at = (v / l.gates * l.slots + gate + apart) * W + lane;
+                const int64_t at = (unit / W * l.slots + slot) * W + unit % W;
                 scale[at] = step / 127;
                 offset[at] = -128 * sum;
             }
-        }
     }
 #else
     static constexpr void (*pack_8)(const Layer&, int) = nullptr;

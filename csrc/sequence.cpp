@@ -7,6 +7,7 @@
 #include "packing.h"
 #include "reading.h"
 #include "weight_gradient.h"
+#include "writing.h"
 
 namespace tenor::TENOR_ISA {
 namespace {
@@ -22,10 +23,12 @@ constexpr Kernels KERNELS = {
     .pack_backward = Packing<Op>::pack_backward,
     .pack_8 = Packing<Op>::pack_8,
     .convert = Forward<Op>::convert,
+    .cell = Writing<Op>::cell_any,
     .collect = WeightGradient<Op>::collect,
     .fold = Reading<Op>::fold,
     .read = Reading<Op>::read_any,
     .forward = Forward<Op>::forward_any,
+    .product = Writing<Op>::product_any,
     .backward = Backward<Op>::backward_any,
     .input_gradient = Backward<Op>::input_gradient,
     .weight_gradient = WeightGradient<Op>::weight_gradient,

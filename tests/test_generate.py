@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import StopAfter
+from recurrent import forced
 from tenor import Generator, TenorError, load, store
+from tenor.cells.reader import lacks_8_bits
 from tenor.config import ModelConfig, TextConfig
 from tenor.data.pieces import BREAK, Pieces
 from tenor.data.plain import read_plain_or_texts
@@ -116,6 +118,29 @@ def test_a_seed_repeats_a_text_and_one_token_is_greedy(made):
     texts = made.several("the", 3, 30, wild)
     assert len({*texts}) == 3 and made.several("the", 3, 30, wild) == texts
     assert made.several("the", 1, 60, wild) == [once_]
+
+
+def test_every_kernel_writes_the_same(made):
+    """The engine draws by the same chances from the same logits; several rows and byte pairs' end are in the other tests."""
+    for sampling in (Sampling(seed=2), Sampling(0.7, top_k=5, seed=3), Sampling(2.0, top_p=0.8, seed=4)):
+        texts = []
+        for path in ("reference", "native"):
+            with forced(path):
+                texts.append("".join(made.stream("the", 60, sampling)))
+        assert texts[0] == texts[1] and len(texts[0]) == 60
+
+
+def test_eight_bits_write_and_measure_nearly_the_same(made):
+    if lacks_8_bits("gru"):
+        with pytest.raises(TenorError, match="int8 cannot be had"):
+            Generation.rebuilt(made.stored({}, {}, []), precision="int8")
+        return
+    eight = Generation.rebuilt(made.stored({}, {}, []), precision="int8")
+    texts = [LINE * 5]
+    assert eight.measure(texts)["nats_per_character"] == pytest.approx(made.measure(texts)["nats_per_character"], abs=0.02)
+    assert "".join(eight.stream("the dog", 40, Sampling(temperature=0))) == (LINE * 2)[33:73]
+    with forced("torch"), pytest.raises(TenorError, match="TENOR_KERNEL=torch"):
+        Generation.rebuilt(made.stored({}, {}, []), precision="int8")
 
 
 def test_draws_are_of_the_distribution():

@@ -93,3 +93,12 @@ def lacks_8_bits(cell: str) -> str:
     if able:
         return f"8-bit products need AVX512-BF16 and VNNI, which this CPU has and TENOR_ISA={native.isa()} forbids. Unset it, set it to {' or '.join(able)}, or use bfloat16 or float32."
     return "8-bit products need AVX512-BF16 and VNNI, which this CPU has not. Use bfloat16 or float32."
+
+
+def need_8_bits(cell: str, lacks: str = "") -> None:
+    """Raises TenorError where a model of that cell ("rnn": rnn_tanh) cannot have 8-bit products; `lacks`: what else is missing, and what to do."""
+    lacks = lacks or lacks_8_bits("rnn_tanh" if cell == "rnn" else cell)
+    if lacks:
+        raise TenorError(f"Precision int8 cannot be had here. {lacks}")
+    if kernels.wish() not in ("auto", "native"):
+        raise TenorError(f"Precision int8 needs the native kernel, and TENOR_KERNEL={kernels.wish()} forces another. Unset TENOR_KERNEL, or use bfloat16 or float32.")

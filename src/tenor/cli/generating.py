@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tenor.cli.options import DeviceName, Json, PrecisionName
+from tenor.cli.options import DeviceName, Json, ReadingPrecisionName
 from tenor.cli.using import opened
 from tenor.errors import TenorError
 from tenor.terminal import err, out
@@ -26,7 +26,7 @@ def generate(
     samples: Annotated[int, typer.Option(help="So many continuations, made side by side.")] = 1,
     seed: Annotated[int | None, typer.Option(help="The same seed writes the same text; none: another one each time.")] = None,
     device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
+    precision: ReadingPrecisionName = "auto",
     as_json: Json = False,
 ) -> None:
     """Go on with a prompt, character by character, as the training texts would."""

@@ -38,25 +38,6 @@ def spans(tags: Sequence[str]) -> list[Span]:
     return found
 
 
-def bioes(tags: Sequence[str]) -> list[str]:
-    """The same spans with their last words marked (E), and those of one word (S)."""
-    out = ["O"] * len(tags)
-    for kind, start, end in spans(tags):
-        out[start:end] = [f"I-{kind}"] * (end - start)
-        out[start], out[end - 1] = f"B-{kind}", f"E-{kind}"
-        if end - start == 1:
-            out[start] = f"S-{kind}"
-    return out
-
-
-def iob2(tags: Sequence[str]) -> list[str]:
-    """The same spans, each begun with a B."""
-    out = ["O"] * len(tags)
-    for kind, start, end in spans(tags):
-        out[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
-    return out
-
-
 def span_scores(right: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> dict[str, Any]:
     """How many spans were found, whole and of the right kind.
 

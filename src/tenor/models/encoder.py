@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from tenor.cells import kernels
 from tenor.cells.layers import GRU, LSTM, RNN, Hidden
 from tenor.cells.passes import embed, max_mean
-from tenor.cells.reader import Reader, lacks_8_bits
+from tenor.cells.reader import Reader, need_8_bits
 from tenor.cells.reference import Weights
 from tenor.config import ModelConfig
 from tenor.errors import TenorError
@@ -51,11 +50,8 @@ class Encoder(nn.Module):
         self.config = config
         self.reading = dtype
         self._reader: tuple[list[_Taken], Reader] | None = None
-        lacks = f"It needs a model of one layer, and this one has {config.layers}. Use bfloat16 or float32." if config.layers > 1 else lacks_8_bits("rnn_tanh" if config.cell == "rnn" else config.cell)
-        if dtype == torch.int8 and lacks:
-            raise TenorError(f"Precision int8 cannot be had here. {lacks}")
-        if dtype == torch.int8 and kernels.wish() not in ("auto", "native"):
-            raise TenorError(f"Precision int8 needs the native kernel, and TENOR_KERNEL={kernels.wish()} forces another. Unset TENOR_KERNEL, or use bfloat16 or float32.")
+        if dtype == torch.int8:
+            need_8_bits(config.cell, f"It needs a model of one layer, and this one has {config.layers}. Use bfloat16 or float32." if config.layers > 1 else "")
         dtype = torch.bfloat16 if dtype == torch.int8 else dtype
         self.embedding = nn.Embedding(vocab, config.embedding)
         between = config.dropout if config.layers > 1 else 0.0

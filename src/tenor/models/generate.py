@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenor.cells.reader import need_8_bits
 from tenor.cells.stepper import States, Stepper
+from tenor.cells.writer import Writer
 from tenor.config import ModelConfig
 from tenor.data.streams import IGNORED, Segment
 from tenor.data.text import PAD, UNK
@@ -28,7 +30,7 @@ class TextGenerator(nn.Module):
     Args:
         vocab: number of token ids.
         config: the network's sizes and dropouts.
-        dtype: of the products.
+        dtype: of the products; torch.int8 for writing and measuring alone: recurrent products in 8 bits, all others in bfloat16.
         streams: rows whose state is carried from one training batch to the next; 0 for a network that is not trained.
 
     `carried` [1 or 2, L, streams, H] is that state: a buffer, so that a checkpoint has it.
@@ -40,6 +42,10 @@ class TextGenerator(nn.Module):
         super().__init__()
         if config.bidirectional:
             raise TenorError("A model that generates reads one way: its second direction would have read what comes next. Set bidirectional=False.")
+        self.eight_bits = dtype == torch.int8
+        if self.eight_bits:
+            need_8_bits(config.cell)
+            dtype = torch.bfloat16
         self.config, self.dtype = config, dtype
         self.embedding = nn.Embedding(vocab, config.embedding)
         nn.init.normal_(self.embedding.weight, std=0.1)
@@ -77,6 +83,24 @@ class TextGenerator(nn.Module):
         assert self.bias is not None
         return self._product(out, self.embedding.weight, self.bias)
 
+    def writer(self, never: Sequence[int] = ()) -> Writer | None:
+        """What writes with the weights as they are now; tokens of `never` get no chance. None: the engine does not run these layers."""
+        if not self.recurrent.path_for(1, "stepping").startswith("native"):
+            if self.eight_bits:
+                raise TenorError(f"Precision int8 needs the native kernel; here runs {self.recurrent.path_for(1, 'stepping')}. Use bfloat16 or float32.")
+            return None
+        words: Tensor = self.embedding.weight  # [V, E]
+        if self.output is not None:
+            weight, bias = self.output.weight.detach(), self.output.bias.detach()
+        else:
+            assert self.bias is not None
+            weight, bias = words.detach(), self.bias.detach()
+            if self.narrow is not None:  # one product for both
+                weight, bias = weight @ self.narrow.weight.detach(), weight @ self.narrow.bias.detach() + bias
+        bias = bias.clone()
+        bias[list(never)] = -math.inf
+        return Writer(self.recurrent, words.detach(), weight, bias, self.eight_bits)
+
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.linear(x.to(self.dtype), weight.to(self.dtype)).float() + bias
 
@@ -103,10 +127,16 @@ def nats(model: TextGenerator, segments: Iterable[Segment]) -> tuple[float, int,
     model.freeze()
     total, right, rows = 0.0, 0, 0
     states: States | None = None
+    writer = model.writer() if model.eight_bits else None
     with torch.inference_mode():
         for segment in segments:
             device = model.embedding.weight.device
-            logits, states = model(segment.inputs.to(device), None if segment.fresh else states)
+            if writer is not None:
+                if segment.fresh:
+                    writer.begin_anew(segment.inputs.shape[1])
+                logits = torch.stack([writer.step(tokens) for tokens in segment.inputs])
+            else:
+                logits, states = model(segment.inputs.to(device), None if segment.fresh else states)
             wanted, flat = segment.targets.flatten().to(device), logits.flatten(0, 1)
             total += float(F.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum"))
             right, rows = right + int((flat.argmax(1) == wanted).sum()), rows + int((wanted != IGNORED).sum())
@@ -114,6 +144,9 @@ def nats(model: TextGenerator, segments: Iterable[Segment]) -> tuple[float, int,
 
 
 # Decoding --------------------------------------------------------------------------------------------------------------
+
+
+AT_ONCE = 16  # tokens of a call of the engine: 1 to 3 ms at 512 units, so that a text still streams
 
 
 @dataclass(frozen=True)
@@ -171,10 +204,15 @@ def continued(model: TextGenerator, prompt: np.ndarray, sampling: Sampling, rows
     model.freeze()
     rng = np.random.default_rng(sampling.seed)
     device = model.embedding.weight.device
-    stepper = Stepper(model.recurrent)
     logits, states = model(torch.from_numpy(prompt.astype(np.int64))[:, None].to(device))
     logits = logits[-1].expand(rows, -1)
     states = tuple(s.expand(-1, rows, -1).contiguous() for s in states) if isinstance(states, tuple) else states.expand(-1, rows, -1).contiguous()
+    writer = model.writer(never=(PAD, UNK))
+    if writer is not None:
+        writer.begin(states, logits.index_fill(1, torch.tensor([PAD, UNK]), -math.inf))
+        while True:
+            yield from writer.write(rng.random((AT_ONCE, rows)), sampling.temperature, sampling.top_k, sampling.top_p)
+    stepper = Stepper(model.recurrent)
     while True:
         found = logits.cpu().numpy().copy()
         found[:, [PAD, UNK]] = -np.inf

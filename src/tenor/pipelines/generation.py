@@ -31,7 +31,7 @@ class Generation:
         pieces: how a text becomes ids, and ids a text.
         text, model: settings.
         start: what an empty prompt stands for: "break" (the beginning of a text), or "line" (the end of the line before).
-        device, precision: where and how it computes.
+        device, precision: where and how it computes; int8 writes fastest.
         streams: rows that training carries along.
     """
 
@@ -39,8 +39,6 @@ class Generation:
         self, pieces: Pieces, text: TextConfig, model: ModelConfig, start: str, device: Device = "auto", precision: ReadingPrecision = "auto", streams: int = 0
     ) -> None:
         self.pieces, self.text, self.model, self.start = pieces, text, model, start
-        if precision == "int8":
-            raise TenorError("Precision int8 is for reading with a classifier; a model that generates has none. Use bfloat16 or float32.")
         where = choose_device(device)
         self.network = TextGenerator(len(pieces), model, choose_dtype(precision, where, model), streams).to(where)
 

@@ -118,24 +118,30 @@ def learn(
     check(text, preset.model, config)
     if len(pairs) < LEAST_PAIRS:
         raise TenorError(f"At least {LEAST_PAIRS} pairs are needed to learn from; there are {len(pairs)}. Give more.")
+    examples, left_out = examples_of(pairs, validation_pairs, preset)
+    with torch.random.fork_rng():
+        seed_torch(config.seed)
+        made = kind(examples.source.pieces, examples.target.pieces, text, preset.model, config.device, config.precision, config.label_smoothing)
+        settings: dict[str, Any] = asdict(text) | asdict(preset.model) | asdict(config)
+        settings |= {"task": kind.task, **surroundings(examples.fingerprint(), made.network.path)}
+        outcome = train_network(made.network, examples, config, events or Events(), work, settings, goodness)
+    made.take(outcome.weights)
+    made.left_out = left_out
+    return made, outcome
+
+
+def examples_of(pairs: Sequence[Pair], validation_pairs: Sequence[Pair], preset: Preset) -> tuple[PairExamples, int]:
+    """-> what is learnt from, its pieces made of `pairs`; how many pairs are left out. Raises TenorError if too few have a target that fits."""
+    text = preset.text
     source, target = pieces_of(pairs, preset)
     fitting = fits(pairs, target, text.max_tokens)
     if len(fitting) < LEAST_PAIRS:
         raise TenorError(f"The decoder writes {text.max_tokens} tokens at most, and only {plural(len(fitting), 'pair')} of {len(pairs):,} have a target so short. Raise --max-tokens.")
     kept = [pairs[i] for i in fitting]
     share, aside = preset.model.piece_dropout, [validation_pairs[i] for i in fits(validation_pairs, target, text.max_tokens)]
-    sides = [Side(p, texts, share, text.max_tokens, keep, config.seed) for p, texts, keep in ((source, [p.source for p in kept], text.keep), (target, [p.target for p in kept], "head"))]
+    sides = [Side(p, texts, share, text.max_tokens, keep, preset.train.seed) for p, texts, keep in ((source, [p.source for p in kept], text.keep), (target, [p.target for p in kept], "head"))]
     validation = (cut(source.encode([p.source for p in aside])[0], text.max_tokens, text.keep), target.encode([p.target for p in aside])[0])
-    examples = PairExamples(sides[0], sides[1], validation, preset)
-    with torch.random.fork_rng():
-        seed_torch(config.seed)
-        made = kind(source, target, text, preset.model, config.device, config.precision, config.label_smoothing)
-        settings: dict[str, Any] = asdict(text) | asdict(preset.model) | asdict(config)
-        settings |= {"task": kind.task, **surroundings(examples.fingerprint(), made.network.path)}
-        outcome = train_network(made.network, examples, config, events or Events(), work, settings, goodness)
-    made.take(outcome.weights)
-    made.left_out = len(pairs) + len(validation_pairs) - len(kept) - len(aside)
-    return made, outcome
+    return PairExamples(sides[0], sides[1], validation, preset), len(pairs) + len(validation_pairs) - len(kept) - len(aside)
 
 
 def pieces_of(pairs: Sequence[Pair], preset: Preset) -> tuple[Subwords, Subwords]:
