@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Asked for first and by its number: an open range would fetch the build for GPUs with gigabytes of libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint bench box clean
+.PHONY: demo test lint bench box aarch64 clean
 
 demo: .venv/installed
 	$(BIN)/tenor train sample --out runs/demo --overwrite
@@ -39,6 +39,19 @@ $(BENCH_MODEL)/config.json: | .venv/installed
 BOX ?=
 box: .venv/installed
 	$(BIN)/python benchmarks/box.py $(BOX)
+
+# The engine for AArch64, under emulation: the bits of every result must be those of this machine's portable kernels. Needs a cross
+# compiler and QEMU (Debian: g++-aarch64-linux-gnu qemu-user). CMakeLists.txt has the flags.
+ENGINE_BITS := -std=c++20 -O2 -fopenmp -static -fno-math-errno -ffp-contract=off -Wno-psabi -DTENOR_ISA=portable \
+  csrc/engine.cpp csrc/memory.cpp csrc/instruction_sets.cpp csrc/rows.cpp csrc/sequence.cpp tests/engine_bits.cpp
+aarch64:
+	mkdir -p build
+	g++ $(ENGINE_BITS) -o build/engine_bits
+	aarch64-linux-gnu-g++ $(ENGINE_BITS) -o build/engine_bits_aarch64
+	build/engine_bits > build/engine_bits.txt
+	qemu-aarch64 build/engine_bits_aarch64 > build/engine_bits_aarch64.txt
+	cmp build/engine_bits.txt build/engine_bits_aarch64.txt
+	@echo "The same bits in all $$(wc -l < build/engine_bits.txt) cases."
 
 .venv-peers/installed:
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers

@@ -7,6 +7,7 @@
 // which is another order than AVX512-BF16's. Denormal operands count as 0 for both.
 #pragma once
 
+#include "sanitizer.h"
 #include "simd.h"
 
 namespace tenor::TENOR_ISA {
@@ -93,7 +94,7 @@ struct TilesInUse {
 
 // Inline assembly is hidden from AddressSanitizer: it is shown both ends of each row of a tile.
 inline void shown_to_sanitizer([[maybe_unused]] const void* from, [[maybe_unused]] int64_t stride, [[maybe_unused]] int rows) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(TENOR_SANITIZED)
     for (int r = 0; r < rows; r++)
         for (int end = 0; end < TILE_BYTES; end += TILE_BYTES - 1) (void)*(static_cast<const volatile char*>(from) + r * stride + end);
 #endif

@@ -57,8 +57,8 @@ nb::ndarray<nb::pytorch> from_pool(nb::dlpack::dtype type, const std::vector<siz
 
 NB_MODULE(_engine, m) {
     nb::set_leak_warnings(false);  // a graph of autograd's or a Reader that lives to the end of the process is no mistake
-    m.def("instruction_sets", &instruction_sets, "Names of the instruction sets that this CPU and its system have, best first.");
-    m.def("allowed", &allowed, "Whether the system lets this process use it; for AMX Linux is asked.");
+    m.def("instruction_sets", &instruction_sets, "Names of the instruction sets that this CPU and this build have, best first.");
+    m.def("refusal", &refusal, "Why the system does not let this process use it, empty where it does; for AMX Linux is asked.");
     nb::class_<Traits>(m, "Traits").def_ro("bfloat16", &Traits::bfloat16).def_ro("int8", &Traits::int8);
     m.def("traits", &traits, nb::rv_policy::copy, "What an instruction set multiplies.");
     m.def(
@@ -90,6 +90,7 @@ NB_MODULE(_engine, m) {
 
     m.def("block", [](size_t bytes) { return from_pool(nb::dtype<uint8_t>(), {bytes}); }, "A tensor of so many bytes, its memory from the engine's pool.");
     m.def("floats", [](const std::vector<size_t>& shape) { return from_pool(nb::dtype<float>(), shape); }, "The same of float32.");
+    m.def("trim", &trim_pool, "Give back what the pool keeps and no call has used for so many seconds; calls do it with 60.");
     m.def("doubles", [](const std::vector<size_t>& shape) { return from_pool(nb::dtype<double>(), shape); }, "The same of float64.");
 
     nb::class_<PackedLayer>(m, "Layer")

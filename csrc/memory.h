@@ -18,6 +18,9 @@ class Block {
     void* data_;
 };
 
+// Give back to the system what no call has used for so long.
+void trim_pool(double seconds);
+
 // Cuts one block into arrays.
 class Carver {
   public:

@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#if defined(__SANITIZE_ADDRESS__)
+
+#include "sanitizer.h"
+#if defined(TENOR_SANITIZED)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -19,7 +21,7 @@ class Scratch {
     T* take(int64_t count) {
         const uintptr_t at = end_, stop = at + count * sizeof(T);
         end_ = (stop + LINE - 1) / LINE * LINE + APART;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(TENOR_SANITIZED)
         if (start_) __asan_poison_memory_region(reinterpret_cast<void*>(stop), end_ - stop);  // so that a step over an array's end is seen
 #endif
         return reinterpret_cast<T*>(at);

@@ -20,7 +20,7 @@ TORCHS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn_tanh": nn.RNN, "rnn_relu": nn.RNN
 # Sums in another order: a few units in the last place of values around 1, grown over the steps.
 TIGHT = {torch.float32: {"rtol": 1e-4, "atol": 3e-5}, torch.float64: {"rtol": 1e-9, "atol": 1e-10}}
 # Those of this CPU that the system lets this process use.
-ISAS = [name for name in native.isas() if native.engine().allowed(name)]
+ISAS = [name for name in native.isas() if not native.engine().refusal(name)]
 PATHS = ["reference", "torch", "native"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from recurrent import ISAS
 from tenor.cells import native
 
 ROOT = Path(__file__).parent.parent
@@ -39,16 +40,6 @@ def run_tests(engine: Path, names: str, *options: str, **environment: str) -> su
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=900, check=False)
 
 
-def test_no_access_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
-    engine = build(ROOT, tmp_path, "-DTENOR_SANITIZE=ON")
-    libraries = [subprocess.run(["g++", f"-print-file-name={n}"], capture_output=True, text=True, check=True).stdout.strip() for n in ("libasan.so", "libubsan.so", "libstdc++.so")]
-    # Python and torch keep memory until they end, which is no leak of the engine's; and the sanitizer keeps what is freed.
-    options = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0"}
-    with ThreadPoolExecutor(2) as two:
-        for done in two.map(lambda names: run_tests(engine, names, "-k", "not creep", **options), ("native", "passes reader")):
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 # All mistakes are compiled at once; WRONG is true of the one whose number the environment's TENOR_MISTAKE names.
 # What it is; the file, what stands there and what instead; the tests that must see it.
 MISTAKES = {
@@ -62,23 +53,62 @@ MISTAKES = {
     "the mean over one step too many": ("reading.h", "state[TOTAL * W] / acc(t)", "state[TOTAL * W] / acc(t + WRONG)", "reader"),
     "the greatest value's gradient at every step": ("rows.cpp", "(a[i] == int32_t(t) ? m[i] : 0.0f)", "(WRONG || a[i] == int32_t(t) ? m[i] : 0.0f)", "passes"),
 }
+# The same where AMX runs.
+AMX_MISTAKES = {
+    "the lower tile multiplies the upper one's rows": ("amx.h", "_tile_loadd(5, second, stride);", "_tile_loadd(5, FIRST && WRONG ? a : second, stride);", "native"),
+    "a tile without its last row": ("amx.h", "height[1] = low;", "height[1] = low - (WRONG && low > 1);", "native"),
+    "the GRU's n has the input's product for the state's": ("forward.h", "multiply_tiles<Op>(terms + 1, 1, vectors", "multiply_tiles<Op>(terms + !WRONG, 1, vectors", "native"),
+}
+# Reads past a buffer, which leave the results as they are or not; and the one test that must meet AddressSanitizer. The last where AMX runs.
+OVERRUNS = {
+    "a state's row read to the end of its vector": ("states.h", "int(least(W, l.hidden - j))", "int(WRONG ? W : least(W, l.hidden - j))", "exact and portable and 1-17"),
+    "one tile too many along a row": ("amx.h", "k < term->whole;", "k < term->whole + WRONG;", "exact and amx and 33-64"),
+}
 
 
-def test_mistakes_are_found(tmp_path):
-    source = tmp_path / "source"
+def with_mistakes(folder: Path) -> tuple[Path, str]:
+    """-> a copy of the source with every mistake in it, each switched off, and the option of its build."""
+    source = folder / "source"
     shutil.copytree(ROOT / "csrc", source / "csrc")
     shutil.copy(ROOT / "CMakeLists.txt", source)
-    for number, (mistake, (name, before, after, _)) in enumerate(MISTAKES.items(), start=1):
+    for number, (mistake, (name, before, after, _)) in enumerate((MISTAKES | AMX_MISTAKES | OVERRUNS).items(), start=1):
         file = source / "csrc" / name
         text = file.read_text()
         assert text.count(before) == 1, mistake
         file.write_text(text.replace(before, after.replace("WRONG", f"(MADE == {number})")))
     switch = source / "switch.h"
     switch.write_text('#pragma once\n#include <cstdlib>\nstatic const int MADE = std::atoi(std::getenv("TENOR_MISTAKE"));\n')
-    chosen = "specification or finite or sequence_at_a_time"
-    engine = build(source, tmp_path / "build", "-DTENOR_PORTABLE=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", f"-DCMAKE_CXX_FLAGS=-include {switch}")
-    runs = [("none", "native reader passes"), *((mistake, seen_by) for mistake, (*_, seen_by) in MISTAKES.items())]
+    return source, f"-DCMAKE_CXX_FLAGS=-include {switch}"
+
+
+def number_of(mistake: str) -> str:
+    return str(1 + [*MISTAKES, *AMX_MISTAKES, *OVERRUNS].index(mistake))
+
+
+def test_no_access_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
+    source, switch = with_mistakes(tmp_path)
+    engine = build(source, tmp_path / "build", "-DTENOR_SANITIZE=ON", switch)
+    libraries = [subprocess.run(["g++", f"-print-file-name={n}"], capture_output=True, text=True, check=True).stdout.strip() for n in ("libasan.so", "libubsan.so", "libstdc++.so")]
+    # Python and torch keep memory until they end, which is no leak of the engine's; and the sanitizer keeps what is freed.
+    options = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0"}
+    found = list(OVERRUNS)[: 2 if "amx" in ISAS else 1]
+    runs = [("native", "-k", "not creep"), ("passes reader",), *(("native", "-s", "-k", OVERRUNS[mistake][3]) for mistake in found)]  # -s: pytest would keep the report
+    numbers = ["0", "0", *map(number_of, found)]
     with ThreadPoolExecutor(2) as two:
-        done = two.map(lambda number, run: run_tests(engine, run[1], "-k", chosen, TENOR_MISTAKE=str(number)), range(len(runs)), runs)
-    for (mistake, _), result in zip(runs, done, strict=True):
+        done = list(two.map(lambda run, number: run_tests(engine, *run, **options, TENOR_MISTAKE=number), runs, numbers))
+    for clean in done[:2]:
+        assert clean.returncode == 0, clean.stdout[-3000:] + clean.stderr[-3000:]
+    for mistake, seen in zip(found, done[2:], strict=True):
+        assert "AddressSanitizer" in seen.stderr and "READ of size" in seen.stderr, f"{mistake}: {seen.stdout[-2000:]}{seen.stderr[-2000:]}"
+
+
+def test_mistakes_are_found(tmp_path):
+    source, switch = with_mistakes(tmp_path)
+    engine = build(source, tmp_path / "build", "-DTENOR_ONLY=amx", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", switch)
+    chosen = "specification or finite or sequence_at_a_time or exact or more_rows"
+    wrong = MISTAKES | (AMX_MISTAKES if "amx" in ISAS else {})
+    runs = [("none", "native reader passes", "0"), *((mistake, seen_by, number_of(mistake)) for mistake, (*_, seen_by) in wrong.items())]
+    with ThreadPoolExecutor(2) as two:
+        done = list(two.map(lambda run: run_tests(engine, run[1], "-k", chosen, TENOR_MISTAKE=run[2]), runs))
+    for (mistake, *_), result in zip(runs, done, strict=True):
         assert result.returncode == (mistake != "none"), f"{mistake}: {result.stdout[-2000:]}"

@@ -54,6 +54,29 @@ def test_the_tile_registers_are_asked_for_where_they_are_used_and_only_there():
     assert done.stdout == "torch 0\nportable 0\navx512_bf16 0\namx 1\n", done.stderr
 
 
+@pytest.mark.skipif("amx" not in ISAS, reason="this CPU has no AMX")
+def test_where_the_tile_registers_are_refused_the_path_says_why():
+    """Linux refuses them where a signal stack of the process (here 2 KB) has no room for them."""
+    program = (
+        "import ctypes, os, torch\n"
+        "from tenor.cells import LSTM\n"
+        "from tenor.cells.hardware import describe\n"
+        "class Stack(ctypes.Structure):\n _fields_ = [('at', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]\n"
+        "room = ctypes.create_string_buffer(1 << 16)\n"
+        "assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(room), 0, 2048)), None) == 0\n"
+        "print(LSTM(3, 4).path)\nprint(describe()['engine'])\n"
+        "LSTM(3, 4)(torch.zeros(1, 1, 3))\n"
+        "os.environ['TENOR_ISA'] = 'amx'\nLSTM(3, 4).path\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TENOR_ISA"} | {"TENOR_KERNEL": "auto"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    why = "a signal stack of this process is too small for its registers"
+    path, engine = done.stdout.splitlines()
+    assert path.startswith(f"native LSTM, avx512_bf16 (amx is not used: {why}), float32: "), done.stderr
+    assert engine.endswith(f"; amx is not used: {why}")
+    assert done.stderr.endswith(f"TenorError: TENOR_ISA=amx cannot be had: {why}. Unset TENOR_ISA.\n")
+
+
 def test_torch_goes_by_the_cpu(monkeypatch):
     monkeypatch.setenv("TENOR_KERNEL", "torch")
     monkeypatch.setenv("TENOR_ISA", "portable")

@@ -15,7 +15,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture
 def built(monkeypatch):
     """A stand-in for the engine."""
-    engine = SimpleNamespace(available=lambda: True, why_not=lambda: "", isa=lambda: "avx512_bf16", run=lambda *_: "native ran")
+    engine = SimpleNamespace(available=lambda: True, why_not=lambda: "", isa=lambda: "avx512_bf16", passed_over=lambda: "", run=lambda *_: "native ran")
     monkeypatch.setattr(kernels, "native", engine)
     return engine
 

@@ -48,8 +48,8 @@ def describe() -> dict[str, object]:
     if not native.available():
         engine = f"absent: {native.why_not()}"
     elif kernels.wish() in ("auto", "native"):
-        refused = native.isas()[: native.isas().index(native.isa())] if not native.wished_isa() else []
-        engine = f"built; {native.isa()} of {', '.join(native.isas())}" + (f"; the system refuses {', '.join(refused)}" if refused else "")
+        passed = native.passed_over()
+        engine = f"built; {native.isa()} of {', '.join(native.isas())}" + (f"; {passed}" if passed else "")
     else:
         engine = f"built, and left out by TENOR_KERNEL={kernels.wish()}"
     device = choose_device("auto")

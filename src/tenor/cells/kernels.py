@@ -133,7 +133,8 @@ def lacks_format(compute: torch.dtype, device: torch.device) -> str:
 
 def _kernel(name: str, cell: str, compute: torch.dtype, device: torch.device, projected: bool, reason: str) -> Kernel:
     if name == "native":
-        run, details = native.run, native.isa()
+        passed = native.passed_over()
+        run, details = native.run, native.isa() + (f" ({passed})" if passed else "")
     elif name == "torch":
         run, details = via_torch.run, via_torch.how(cell, compute, device, projected)
     else:

@@ -43,7 +43,7 @@ def engine() -> Any:
 
 
 def isas() -> list[str]:
-    """The instruction sets that this CPU and its system have, best first."""
+    """The instruction sets that this CPU and this build have, best first."""
     return list(_engine.instruction_sets()) if available() else []
 
 
@@ -62,9 +62,15 @@ def isa() -> str:
         TenorError: TENOR_ISA names one that is not here, or that the system refuses this process.
     """
     wish = wished_isa()
-    if wish and not _engine.allowed(wish):
-        raise TenorError(f"TENOR_ISA={wish} needs registers that the system refuses this process; a signal stack too small for them is a known cause. Unset TENOR_ISA.")
-    return wish or next(name for name in isas() if _engine.allowed(name))
+    if wish and _engine.refusal(wish):
+        raise TenorError(f"TENOR_ISA={wish} cannot be had: {_engine.refusal(wish)}. Unset TENOR_ISA.")
+    return wish or next(name for name in isas() if not _engine.refusal(name))
+
+
+def passed_over() -> str:
+    """Which better instruction set of this CPU is not used, and why: "amx is not used: ...". Empty where there is none, or where TENOR_ISA has chosen."""
+    best = isas()[0]
+    return "" if wished_isa() or best == isa() else f"{best} is not used: {_engine.refusal(best)}"
 
 
 def traits(name: str | None = None) -> _engine.Traits:
