@@ -142,7 +142,7 @@ def test_joined_is_one_after_another():
 
 def test_however_fast_there_are_steps_for_all_symbols():
     rows = recordings(6, 2, (0.05, 0.06))
-    config = SoundConfig(bands=10, stack=2, silence=0.0, speed=0.5)
+    config = SoundConfig(bands=10, stack=2, silence=0.0, speed=0.5, tempo=0.5)
     for seed in range(20):
         assert len(heard(rows, np.random.default_rng(seed), config, 8000, 25)) >= 25
     assert needed([1, 1, 2, 2, 2]) == 8
