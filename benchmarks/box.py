@@ -30,7 +30,7 @@ from tenor.data.sources import read_rows
 from tenor.jobs.answers import Labels
 from tenor.jobs.evaluate import evaluate
 from tenor.jobs.shrink import ShrinkOrder, shrink
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.results.report import ERROR_IS, calibrated, shrunk
 
 # A placeholder until the recipe of docs/experiments.md is final.

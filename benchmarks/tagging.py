@@ -20,7 +20,7 @@ from tenor.cells import native
 from tenor.config import Cell
 from tenor.data.lexicon import Lexicon, TagBatch
 from tenor.data.tagged import read_sentences
-from tenor.tagging import Tagging
+from tenor.pipelines.tagging import Tagging
 from tenor.training.optimiser import clip, make_optimiser
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import TagExamples

@@ -22,7 +22,7 @@ if "TENOR_TEST_ENGINE" in os.environ:  # another build of the engine: sanitized,
     sys.modules["tenor.cells._engine"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["tenor.cells._engine"])
 
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.training import fit as fitting
 from tenor.training.events import Events
 from tenor.training.loop import Outcome

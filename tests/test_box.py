@@ -14,7 +14,7 @@ from tenor import Classifier, TenorError, store
 from tenor.box import names
 from tenor.box.names import REVIEWS, model_folder, present
 from tenor.jobs.shrink import ShrinkOrder, shrink
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 
 SHIPPED = names.FOLDER / REVIEWS
 MOST_BYTES = 8_000_000

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import order_texts
 from tenor.models.classify import shares
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.results.calibrate import RANGE, best_temperature, calibrate, expected_error
 from tenor.results.report import calibrated
 

@@ -10,13 +10,13 @@ import torch
 
 from tenor import TenorError, store
 from tenor.cli.chatting import chat
-from tenor.conversation import Conversation
 from tenor.data.aligned import Pair
 from tenor.data.turns import read_turns
 from tenor.jobs.chat import KIND, Replies
 from tenor.jobs.kinds import Parts, made_of
 from tenor.models.chat import _said_after, distinct
 from tenor.models.generate import Sampling
+from tenor.pipelines.conversation import Conversation
 from tenor.training.events import Events
 from tenor.training.presets_chat import chat_preset
 from tenor.training.translate import fit, learn

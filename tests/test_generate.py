@@ -15,8 +15,8 @@ from tenor.data.pieces import BREAK, Pieces
 from tenor.data.plain import read_plain_or_texts
 from tenor.data.streams import IGNORED, RUN_IN, Streams, once
 from tenor.data.text import UNK
-from tenor.generation import Generation
 from tenor.models.generate import Sampling, TextGenerator, draw
+from tenor.pipelines.generation import Generation
 from tenor.training.generate import fit
 from tenor.training.presets_generate import generate_preset
 

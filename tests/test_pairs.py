@@ -11,7 +11,7 @@ from conftest import fit, small
 from tenor.data.pairs import Pairs, choose_pairs, counts_by_label, log_ratios
 from tenor.data.text import UNK, Ragged
 from tenor.errors import TenorError
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.training.vectors import with_pairs
 
 VOCAB = 7

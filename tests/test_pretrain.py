@@ -14,8 +14,8 @@ from tenor.jobs.prepare import Order
 from tenor.jobs.pretrain import PretrainOrder
 from tenor.jobs.pretrain import pretrain as run
 from tenor.jobs.train import train
-from tenor.pipeline import Pipeline
-from tenor.pretrained import Pretrained
+from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.training.events import Events
 from tenor.training.presets import PRETRAIN, changed
 from tenor.training.presets import preset as preset_of

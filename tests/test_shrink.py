@@ -9,7 +9,7 @@ import pytest
 from tenor import store
 from tenor.errors import TenorError
 from tenor.jobs.shrink import ShrinkOrder, shrink
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 
 
 @pytest.mark.parametrize(("weights", "apart"), [("int8", 0.02), ("bfloat16", 0.01), ("float32", 0)])

@@ -8,7 +8,7 @@ import pytest
 
 from tenor import store
 from tenor.errors import TenorError
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.store import Stored
 
 

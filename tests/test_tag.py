@@ -19,8 +19,9 @@ from tenor.jobs.info import info
 from tenor.jobs.kinds import TaskOrder, made_of
 from tenor.jobs.predict import predict_file
 from tenor.jobs.tag import KIND
+from tenor.jobs.train_task import train_task
 from tenor.models.tag import Tagger
-from tenor.tagging import Tagging
+from tenor.pipelines.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import fit
 
@@ -164,6 +165,14 @@ def test_rows_of_part_test_are_kept_apart(tmp_path):
     parts = KIND.read(TaskOrder("tag", str(tmp_path / "a.jsonl"), tmp_path / "t", preset()), None)
     assert (len(parts.train), len(parts.validation), [s.words for s in parts.test]) == (27, 3, [["a", "c"]])
     assert "1 sentence left out that stands in part test too." in parts.notes and any("not among them, though in the others: NEW" in n for n in parts.notes)
+
+
+@pytest.mark.parametrize("steps", [5, 10**6])
+def test_test_rows_are_read_by_a_training_that_is_done(tmp_path, steps):
+    rows = [{"words": [f"w{i}", "b"], "tags": ["X", "Y"], "split": "test" if i < 4 else "train"} for i in range(60)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    metrics = train_task(TaskOrder("tag", str(tmp_path / "a.jsonl"), tmp_path / "t", preset(epochs=2)), lambda *_: None, StopAfter(steps))
+    assert metrics["finished"] == ("test" in metrics) == (steps > 5) and "validation" in metrics
 
 
 def test_the_datas_own_validation_rows_choose_the_epoch(tmp_path):

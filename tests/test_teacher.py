@@ -131,12 +131,21 @@ def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
     assert tenor("train", partly, "--out", "t", *small).code == 0
     done = tenor("train", partly, "--out", "s", *small, "--teacher", "t", "--label-smoothing", 0.1)
     assert done.code == 0, done.err
-    assert "t labels 350 rows without a label" in done.out and "of the validation rows" in done.out
+    assert "350 rows without a label are labelled by the logits of t times" in done.out and "of the validation rows" in done.out
     assert "another division" not in done.out
     assert "another division" in tenor("train", partly, "--out", "u", *small, "--teacher", "t", "--seed", 3).out
     assert "--task generate has no --teacher. Leave it out." in tenor("train", partly, "--task", "generate", "--teacher", "t", "--out", "g").err
     made = json.loads((tmp_path / "s" / "config.json").read_text())
-    assert made["teacher"] == "t" and made["train"]["label_smoothing"] == 0.1
+    assert made["teachers"] == ["t"] and made["train"]["label_smoothing"] == 0.1
+
+
+def test_several_teachers_label_together(partly, tenor, tmp_path):
+    small = ("--embedding", 8, "--epochs", 2, "--no-baseline")
+    for name, hidden in ("t", 8), ("u", 4):
+        assert tenor("train", partly, "--out", name, *small, "--hidden", hidden).code == 0
+    done = tenor("train", partly, "--out", "s", *small, "--teacher", "t", "--teacher", "u")
+    assert done.code == 0 and "labelled by the logits of t times" in done.out and ", the logits of u times" in done.out, done.err
+    assert json.loads((tmp_path / "s" / "config.json").read_text())["teachers"] == ["t", "u"]
 
 
 def test_what_a_teacher_cannot_do_is_said(partly, reviews, tenor):

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from conftest import StopAfter
 from tenor import TenorError, Translator, load, store
 from tenor.config import TranslateConfig
-from tenor.conversation import Conversation
 from tenor.data.aligned import Pair, divided, facing, read_pairs
 from tenor.data.batches import pack
 from tenor.data.subwords import Subwords
@@ -22,9 +21,10 @@ from tenor.jobs.kinds import Parts, made_of
 from tenor.jobs.translate import KIND, explained
 from tenor.models.token_loss import token_loss
 from tenor.models.translate import Search, TextTranslator, agreement, found
+from tenor.pipelines.conversation import Conversation
+from tenor.pipelines.translation import Translation
 from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import fit, learn
-from tenor.translation import Translation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,15 +6,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tenor.api import Classifier, load
-    from tenor.api_generate import Generator
-    from tenor.api_tag import Tagger
-    from tenor.api_transcribe import Transcriber
-    from tenor.api_translate import Translator
+    from tenor.api.classify import Classifier
+    from tenor.api.generate import Generator
+    from tenor.api.load import load
+    from tenor.api.tag import Tagger
+    from tenor.api.transcribe import Transcriber
+    from tenor.api.translate import Translator
     from tenor.errors import TenorError
 
 __all__ = ["Classifier", "Generator", "Tagger", "TenorError", "Transcriber", "Translator", "load"]
-_HOME = {"Classifier": "tenor.api", "Generator": "tenor.api_generate", "Tagger": "tenor.api_tag", "Translator": "tenor.api_translate", "load": "tenor.api", "TenorError": "tenor.errors", "Transcriber": "tenor.api_transcribe"}
+_HOME = {"Classifier": "tenor.api.classify", "Generator": "tenor.api.generate", "Tagger": "tenor.api.tag", "Translator": "tenor.api.translate", "load": "tenor.api.load", "TenorError": "tenor.errors", "Transcriber": "tenor.api.transcribe"}
 
 
 def __getattr__(name: str) -> Any:

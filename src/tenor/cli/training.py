@@ -55,7 +55,7 @@ def train(
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en, in installs that have it.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too.")] = None,
+    teacher: Annotated[list[str] | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too; several: give it several times.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of each answer that is spread over all labels.")] = None,
     attention: Annotated[Literal["dot", "additive"] | None, typer.Option(help="How a translator finds where to look.")] = None,
     feeding: Annotated[bool, typer.Option("--feeding", help="Input feeding of a translator: what was said goes into the next step; trains in twice the time.")] = False,
@@ -99,7 +99,7 @@ def train(
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
         raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
-    order = Order(source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test, start, teacher, text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
+    order = Order(source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test, start, teacher or (), text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
     with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
     if as_json:

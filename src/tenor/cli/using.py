@@ -178,7 +178,7 @@ def _answerer(model: str, device: Any, precision: Any, as_json: bool) -> Any:
 def _read(model: str, device: Any, precision: Any, as_json: bool) -> tuple[Any, Any]:
     """A Pipeline, and the Stored it is made of."""
     from tenor.cells.kernels import check_environment
-    from tenor.pipeline import Pipeline
+    from tenor.pipelines.classification import Pipeline
     from tenor.store import read
 
     check_environment()

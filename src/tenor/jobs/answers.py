@@ -13,7 +13,7 @@ from rich.markup import escape
 from tenor.data.tables import Record, Table
 from tenor.data.text import clean
 from tenor.errors import plural
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 
 
 class Answerer(Protocol):

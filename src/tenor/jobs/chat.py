@@ -11,7 +11,6 @@ import pyarrow as pa
 from rich.markup import escape
 
 from tenor.config import Device, ReadingPrecision
-from tenor.conversation import Conversation
 from tenor.data.aligned import divided
 from tenor.data.datasets import Progress, resolve
 from tenor.data.turns import read_turns
@@ -19,6 +18,7 @@ from tenor.errors import plural
 from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.jobs.translate import described, of_part, results
+from tenor.pipelines.conversation import Conversation
 from tenor.results.report import conversation_card, conversed, left_out
 from tenor.store import Stored
 from tenor.training.events import Events

@@ -13,7 +13,7 @@ from tenor.data.columns import match_labels
 from tenor.data.datasets import DATA_SETS, Progress, find, resolve
 from tenor.data.sources import Row, Rows, read_rows
 from tenor.errors import TenorError, plural
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.results.evaluate import measure
 from tenor.store import Stored
 

@@ -16,10 +16,10 @@ from tenor.config import Device, ReadingPrecision
 from tenor.data.datasets import Progress, resolve
 from tenor.data.plain import read_plain_or_texts, validation_of_texts
 from tenor.errors import TenorError, plural
-from tenor.generation import Generation
 from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.models.generate import Sampling
+from tenor.pipelines.generation import Generation
 from tenor.results.report import foretold, generator_card
 from tenor.store import Stored
 from tenor.training.events import Events

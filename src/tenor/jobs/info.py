@@ -7,8 +7,8 @@ from typing import Any
 from tenor.box.names import BOX, model_folder, present
 from tenor.cells.hardware import describe
 from tenor.jobs.kinds import kind_of, made_of
-from tenor.pipeline import Pipeline
-from tenor.pretrained import Pretrained
+from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.results.report import calibrated, percent, shrunk, verdict
 from tenor.store import Stored, read, size
 from tenor.tasks import task_of

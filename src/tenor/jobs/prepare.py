@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Order:
     preset: Callable[..., Preset]  # settings for a number of training rows (or None), and for the (text, model) settings of a start
     test: str | None = None  # a second file
     start: Path | str | None = None  # a model folder to start from, or the name of one in the box
-    teacher: Path | str | None = None  # a classifier that labels the rows without a label
+    teachers: Sequence[Path | str] = ()  # classifiers that label the rows without a label
     text: str | None = None
     label: str | None = None
     stars: str = "classes"
@@ -51,7 +51,7 @@ class Data:
     split: Split
     findings: Findings
     sentences: list[str]
-    others: list[str]  # distinct texts without a label, if there is a teacher for them; none stands among the rows, or is of part test
+    others: list[str]  # distinct texts without a label, if there are teachers for them; none stands among the rows, or is of part test
 
     def texts(self, which: np.ndarray) -> list[str]:
         return [self.rows[i].text for i in which]
@@ -90,7 +90,7 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
 
 
 def _read(source: str, order: Order, progress: Progress | None) -> Rows:
-    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=order.teacher is not None)
+    return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=bool(order.teachers))
 
 
 def _others(source: Rows, test_rows: list[Row]) -> list[str]:

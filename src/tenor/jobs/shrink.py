@@ -16,7 +16,7 @@ from tenor.data.datasets import Progress
 from tenor.errors import TenorError
 from tenor.jobs.evaluate import labelled, seen_in_training
 from tenor.jobs.kinds import card_of
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 from tenor.tasks import task_of
 
 

@@ -17,9 +17,9 @@ from tenor.data.parts import is_test, part_of
 from tenor.data.tagged import Sentence, Sentences, read_sentences, words_of
 from tenor.errors import TenorError, plural
 from tenor.jobs.kinds import Parts, TaskOrder
+from tenor.pipelines.tagging import Tagging
 from tenor.results.report import tagged_well, tagger_card
 from tenor.store import Stored
-from tenor.tagging import Tagging
 from tenor.training.events import Events
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset

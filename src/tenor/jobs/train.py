@@ -16,8 +16,8 @@ from tenor.data.datasets import Progress
 from tenor.errors import TenorError, plural
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
-from tenor.pipeline import Pipeline
-from tenor.pretrained import Pretrained
+from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.results.baseline import baseline
 from tenor.results.calibrate import calibrate
 from tenor.results.curves import draw
@@ -38,8 +38,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     """
     began = time.perf_counter()
     start = Pretrained.read(order.start) if order.start else None
-    teaching = store.read(model_folder(order.teacher)) if order.teacher else None
-    teacher = Pipeline.rebuilt(teaching) if teaching else None
+    teaching = {str(folder): store.read(model_folder(folder)) for folder in order.teachers}
+    teachers = {folder: Pipeline.rebuilt(stored) for folder, stored in teaching.items()}
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -54,7 +54,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     train_texts = data.texts(data.split.train)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
-    taught, told = _taught(order, data, teacher, train_texts)
+    taught, told = _taught(order, data, teachers, train_texts)
     sentences = [*data.sentences, *told, *_seen_by(teaching, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     tokenised = time.perf_counter()
@@ -113,7 +113,7 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
     stored = store.read(order.out)
     config = stored.config
     preset = _preset(order, start, stored.metrics.get("data", {}).get("train"))
-    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start), "teacher": _name(order.teacher)}
+    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start), "teachers": list(map(str, order.teachers))}
     if not stored.metrics.get("finished") or any(config.get(k) != v for k, v in wanted.items()):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
@@ -135,28 +135,32 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
 
 
-def _taught(order: Order, data: Data, teacher: Pipeline | None, train_texts: list[str]) -> tuple[Taught | None, list[str]]:
-    """The rows without a label as the teacher labels them, and sentences on it."""
-    if not teacher:
+def _taught(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts: list[str]) -> tuple[Taught | None, list[str]]:
+    """The rows without a label as the teachers label them, and sentences on it."""
+    if not teachers:
         return None, []
-    if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
-        raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {order.teacher} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
+    for folder, teacher in teachers.items():
+        if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
+            raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {folder} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
     if not data.others:
         raise TenorError(f"A teacher labels rows without a label, and {order.source} has none that stand apart from its other rows. Add such rows, or leave --teacher out.")
     v = data.split.validation
-    taught = teach(teacher, train_texts, data.targets[data.split.train], data.texts(v), data.targets[v], data.others)
-    network, linear = taught.weights
-    found = f"; with it they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
-    return taught, [f"{order.teacher} labels {len(data.others):,} rows without a label, its logits times {network:.2f} and those of a linear model of n-grams times {linear:.2f}{found}."]
+    taught = teach(list(teachers.values()), train_texts, data.targets[data.split.train], data.texts(v), data.targets[v], data.others)
+    *networks, linear = taught.weights
+    parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
+    found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
+    return taught, [f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}."]
 
 
-def _seen_by(teaching: store.Stored | None, order: Order, preset: Preset) -> list[str]:
-    """A sentence if the teacher was trained on another division of the same source."""
-    if not teaching or teaching.config.get("source") != order.source:
-        return []
-    c = teaching.config
-    same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
-    return [] if same else [f"{order.teacher} was trained on another division of {order.source}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed."]
+def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:
+    """A sentence for each teacher that was trained on another division of the same source."""
+    out = []
+    for folder, stored in teaching.items():
+        c = stored.config
+        same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
+        if c.get("source") == order.source and not same:
+            out.append(f"{folder} was trained on another division of {order.source}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")
+    return out
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:
@@ -181,7 +185,7 @@ def _test(pipeline: Pipeline, data: Data, train_texts: list[str], order: Order) 
 
 
 def _write(order: Order, preset: Preset, pipeline: Pipeline, outcome: Outcome, metrics: dict[str, Any]) -> None:
-    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "teacher": _name(order.teacher), "command": order.command}
+    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "teachers": list(map(str, order.teachers)), "command": order.command}
     stored = pipeline.stored(config, metrics, outcome.history)
     title = order.out.name
     files = {}

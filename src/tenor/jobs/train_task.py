@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tenor import store
@@ -45,7 +45,7 @@ def train_task(order: TaskOrder, say: Say, events: Events, progress: Progress | 
         "best_epoch": outcome.best_epoch,
         "data": parts.counts | {"sentences": parts.notes},
         "kernel": made.path,
-        **kind.results(made, parts),
+        **kind.results(made, parts if outcome.finished else replace(parts, test=[])),  # test rows are read once, at the end
     }
     metrics["seconds"] = {"train": round(outcome.seconds, 2), "all": round(time.perf_counter() - began, 2)}
     _write(order, made, outcome, metrics)

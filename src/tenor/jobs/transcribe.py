@@ -19,6 +19,7 @@ from tenor.data.tables import Record, Table
 from tenor.errors import TenorError, plural
 from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
+from tenor.pipelines.transcription import BEAM, Transcription
 from tenor.results.evaluate import interval
 from tenor.results.report import heard, transcriber_card
 from tenor.store import Stored
@@ -27,7 +28,6 @@ from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit, joined
-from tenor.transcription import BEAM, Transcription
 
 
 class Transcribing:

@@ -17,6 +17,7 @@ from tenor.errors import TenorError, plural
 from tenor.jobs.answers import AskedTexts
 from tenor.jobs.kinds import Parts, TaskOrder
 from tenor.models.translate import Search
+from tenor.pipelines.translation import Translation
 from tenor.results.attention import picture
 from tenor.results.report import left_out, translated, translator_card
 from tenor.store import Stored
@@ -25,7 +26,6 @@ from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import fit
-from tenor.translation import Translation
 
 
 class Translating:

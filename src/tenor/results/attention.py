@@ -8,7 +8,7 @@ from typing import Literal
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tenor.translation import Attention
+from tenor.pipelines.translation import Attention
 
 _CELL, _MARGIN = 0.32, 1.6  # inches
 

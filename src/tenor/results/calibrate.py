@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_expit, log_softmax
 
 from tenor.models.classify import shares
-from tenor.pipeline import Pipeline
+from tenor.pipelines.classification import Pipeline
 
 BINS = 15  # as in Guo et al. 2017, arXiv 1706.04599v2
 RANGE = (0.05, 20.0)  # of the temperature

@@ -17,8 +17,8 @@ from tenor.data.batches import by_length, pack, shuffled
 from tenor.data.pairs import choose_pairs, counts_by_label
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
-from tenor.pipeline import Pipeline
-from tenor.pretrained import Pretrained
+from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch

@@ -15,7 +15,7 @@ from tenor.config import check
 from tenor.data.pieces import Pieces
 from tenor.data.streams import Segment, Streams, once
 from tenor.errors import TenorError
-from tenor.generation import CARRIED, Generation
+from tenor.pipelines.generation import CARRIED, Generation
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, by_loss, seed_torch

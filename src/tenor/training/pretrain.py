@@ -17,7 +17,7 @@ from tenor.data.batches import by_length, pack, shuffled
 from tenor.data.text import SPECIAL, Ragged, Tokenizer, chop
 from tenor.errors import TenorError
 from tenor.models.language import LanguageModel
-from tenor.pretrained import Pretrained
+from tenor.pipelines.pretrained import Pretrained
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised

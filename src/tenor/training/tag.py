@@ -17,7 +17,7 @@ from tenor.data.lexicon import Encoded, Lexicon, TagBatch, batch_of
 from tenor.data.splits import validation_split
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError
-from tenor.tagging import Tagging
+from tenor.pipelines.tagging import Tagging
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch

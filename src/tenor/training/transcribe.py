@@ -16,12 +16,12 @@ from tenor.data.frames import steps_of
 from tenor.data.joined import Lesson, SoundBatch, needed, unchanged
 from tenor.data.recordings import Recording, Symbols
 from tenor.errors import TenorError, plural
+from tenor.pipelines.transcription import Transcription
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
-from tenor.transcription import Transcription
 
 LEAST_RECORDINGS = 10
 LONGEST_JOINED = 8.0  # seconds: recordings are joined where about so many seconds hold two of them or more

@@ -17,12 +17,12 @@ from tenor.data.batches import by_length, shuffled
 from tenor.data.subwords import Subwords, gathered
 from tenor.data.text import UNK, Chunks, Ragged, cut
 from tenor.errors import TenorError, plural
+from tenor.pipelines.translation import Translation
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Goodness, Outcome, by_accuracy, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
-from tenor.translation import Translation
 
 LEAST_PAIRS = 20
 # Spellings of each distinct word that are drawn from in training: a rare word is seen less often than that.

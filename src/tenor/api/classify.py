@@ -12,20 +12,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tenor import store
-from tenor.api_estimator import Estimator
-from tenor.api_generate import Generator
-from tenor.api_tag import Tagger
-from tenor.api_transcribe import Transcriber
-from tenor.api_translate import Translator
-from tenor.box.names import model_folder
+from tenor.api.estimator import Estimator
 from tenor.config import Cell, Device, Precision, ReadingPrecision, Tokens, check
 from tenor.data.splits import validation_split
 from tenor.data.text import clean
 from tenor.errors import TenorError, plural
-from tenor.pipeline import Pipeline
-from tenor.pretrained import Pretrained
+from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
-from tenor.tasks import task_of
 from tenor.training.fit import Tokenised, fit
 from tenor.training.presets import GIVEN, Preset, preset
 
@@ -169,25 +163,6 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         tags.input_tags.two_d_array = False
         tags.input_tags.one_d_array = True
         return tags
-
-
-_ESTIMATORS: dict[str, type[Estimator]] = {"classify": Classifier, "generate": Generator, "tag": Tagger, "transcribe": Transcriber, "translate": Translator}
-
-
-def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecision = "auto") -> Any:
-    """The estimator (Classifier, Generator, Tagger, Transcriber, Translator) of a model folder, whoever wrote it; needs no training data and executes nothing.
-
-    Args:
-        folder: of the model, or "reviews-en", in installs that have it (a folder of that name is "./reviews-en").
-        device: "auto", "cpu" or "cuda".
-        precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-BF16 and VNNI).
-
-    Raises:
-        TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.
-    """
-    stored = store.read(model_folder(folder))
-    # A task without an estimator is refused by the classifier's pipeline, which says whose command it is.
-    return _ESTIMATORS.get(task_of(stored.config), Classifier).of(stored, device, precision)
 
 
 def _texts(X: Sequence[str]) -> list[str]:

@@ -9,14 +9,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from tenor.api_estimator import Estimator
+from tenor.api.estimator import Estimator
 from tenor.config import Cell, Device, Precision
 from tenor.data.recordings import Recording, at_one_rate, divided, kept, spoken
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, read_wav
 from tenor.errors import TenorError
+from tenor.pipelines.transcription import BEAM, Said
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit
-from tenor.transcription import BEAM, Said
 
 Heard = str | Path | tuple[int, np.ndarray]
 

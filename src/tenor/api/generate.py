@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from tenor.api_estimator import Estimator
+from tenor.api.estimator import Estimator
 from tenor.config import Cell, Device, Precision, Tokens, check
 from tenor.data.plain import validation_of_texts
 from tenor.errors import TenorError

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from tenor.api_estimator import Estimator
+from tenor.api.estimator import Estimator
 from tenor.config import Cell, Device, Precision, check
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError, plural

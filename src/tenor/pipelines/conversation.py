@@ -16,8 +16,8 @@ from tenor.data.text import Ragged
 from tenor.errors import TenorError
 from tenor.models.chat import distinct, replied
 from tenor.models.generate import Sampling
+from tenor.pipelines.translation import SENTENCES, Translation
 from tenor.store import Stored
-from tenor.translation import SENTENCES, Translation
 
 DRAWN = Sampling(temperature=0.8, top_p=0.9)
 

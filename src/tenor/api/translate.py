@@ -8,15 +8,15 @@ from typing import Any, Literal, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from tenor.api_estimator import Estimator
+from tenor.api.estimator import Estimator
 from tenor.config import Cell, Device, Precision, check
 from tenor.data.aligned import Pair, check_aligned, validation_of_pairs
 from tenor.data.text import clean
 from tenor.errors import TenorError
 from tenor.models.translate import Search
+from tenor.pipelines.translation import Attention
 from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import fit
-from tenor.translation import Attention
 
 
 class Translator(Estimator):
