@@ -16,7 +16,7 @@ TRANSCRIBE = Preset(
     # Dropout 0.3 and 64 units, like 0.1 and 128, heard 0.66 to 0.70 of the digits of new speakers; 64 units in half the time had 5.9 % of connected words wrong, 128 5.5 %.
     TranscribeConfig(cell="lstm", layers=2, hidden=128, dropout=0.1),
     # A batch is 16 recordings, joined or not; 8 were no gain (8.5 % against about 6.5 % after 30 epochs). More epochs were better as far as they went: 5.0 % after 24, 3.8 % after 60.
-    TrainConfig(epochs=120, batch_size=16, learning_rate=4e-3, schedule="one_cycle", clip=1.0, lazy_embedding=False),
+    TrainConfig(epochs=100, batch_size=16, learning_rate=4e-3, schedule="one_cycle", clip=1.0, lazy_embedding=False),
     SplitConfig(how="random"),
 )
 
