@@ -74,10 +74,8 @@ class SoundConfig:
     alone: float = 0.25  # share of the epochs, the first ones, in which none are joined: words are learnt sooner alone
     silence: float = 0.3  # seconds between recordings, and around them, at most
     level: float = 6.0  # decibels that a recording is louder or softer, at most
-    speed: float = 0.1  # share that the recording is played slower or faster, at most: the pitch moves along
-    tempo: float = 0.3  # share that steps are longer or shorter, at most: faster or slower speech at the same pitch
+    speed: float = 0.1  # share that the tempo is slower or faster, at most; the pitch moves along
     warp: float = 0.1  # share that frequencies are lower or higher, at most: another length of the vocal tract
-    colour: float = 6.0  # decibels that a few bands, and what lies between them, are louder or softer, at most: another microphone, room or voice
     noisy: float = 0.3  # share of the strings that get noise
     loudest_noise: float = 15.0  # decibels below the speech
     quietest_noise: float = 40.0
@@ -178,9 +176,9 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 # The least that each number may be, and for shares (dropouts) also the most.
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
-             "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "colour": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
+             "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
 _SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing",
-           "input_dropout", "speed", "tempo", "warp", "singles", "alone", "noisy", "once_dropout", "recurrent_dropout")  # fmt: skip
+           "input_dropout", "speed", "warp", "singles", "alone", "noisy", "once_dropout", "recurrent_dropout")  # fmt: skip
 _ABOVE_0 = ("learning_rate", "adam_epsilon")
 _LARGEST_SEED = 2**32 - 2  # scikit-learn's and NumPy's, less the one that validation rows add
 

@@ -17,7 +17,7 @@ SPREAD = 3.0  # nats: about the deviation of a band over speech and silence
 _LOWEST = 50.0  # Hz
 
 
-def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0, pace: float = 1.0) -> np.ndarray:
+def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0) -> np.ndarray:
     """[N] samples -> [T, bands] float32: logarithms of the power in bands of equal width on the mel scale.
 
     T is 1 + (N - window) // hop; what is shorter than a window is one frame.
@@ -26,9 +26,8 @@ def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0, pace:
         samples, rate: the sound.
         bands: how many.
         warp: frequencies are taken this many times as high, as of a shorter vocal tract (Jaitly and Hinton 2013); 1: as they are.
-        pace: the hop is this many times as long, as in speech so many times as fast at the same pitch; 1: as it is.
     """
-    window, hop = round(WINDOW * rate), max(1, round(pace * HOP * rate))
+    window, hop = round(WINDOW * rate), round(HOP * rate)
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))
     pieces = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]  # [T, window]
@@ -74,9 +73,9 @@ def steps_of(samples: int, config: SoundConfig, rate: int) -> int:
     return -(-(1 + max(0, samples + 2 * round(EDGE * rate) - window) // hop) // config.stack)
 
 
-def samples_of(steps: int, config: SoundConfig, rate: int, pace: float = 1.0) -> int:
-    """How many samples make at least so many steps; pace: as in log_mel."""
-    return max(0, round(WINDOW * rate) + max(0, steps - 1) * config.stack * max(1, round(pace * HOP * rate)) - 2 * round(EDGE * rate))
+def samples_of(steps: int, config: SoundConfig, rate: int) -> int:
+    """How many samples make at least so many steps."""
+    return max(0, round(WINDOW * rate) + max(0, steps - 1) * config.stack * round(HOP * rate) - 2 * round(EDGE * rate))
 
 
 def mel(hertz: np.ndarray | float) -> np.ndarray:

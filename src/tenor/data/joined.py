@@ -1,8 +1,7 @@
-"""Recordings joined to connected speech, and changed anew each time they are heard: voice, tempo, level, colour, noise, holes."""
+"""Recordings joined to connected speech, and changed anew each time they are heard: voice, tempo, level, noise, holes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -19,8 +18,6 @@ from tenor.data.sound import changed_rate
 
 _SPEEDS = 40  # tempo changes in steps of a 40th
 _WARPS = 50
-_POINTS = 5  # of a filter's curve
-_NATS = math.log(10) / 10  # of power, a decibel
 
 
 class SoundBatch(NamedTuple):
@@ -79,12 +76,11 @@ def heard(recordings: Sequence[Recording], rng: np.random.Generator, config: Sou
     """What a training hears of a string: [steps, stack * bands], at least so many steps (silence is added where a fast tempo leaves too few)."""
     spread = round(config.speed * _SPEEDS)
     samples = join(recordings, rng, config, rate, _SPEEDS + int(rng.integers(-spread, spread + 1))).samples
-    pace = 1 + float(rng.uniform(-config.tempo, config.tempo))
-    samples = np.pad(samples, (0, max(0, samples_of(least, config, rate, pace) - len(samples))))
+    samples = np.pad(samples, (0, max(0, samples_of(least, config, rate) - len(samples))))
     samples = _noisy(edged(samples, rate), rng, config)
     spread = round(config.warp * _WARPS)
-    frames = log_mel(samples, rate, config.bands, 1 + int(rng.integers(-spread, spread + 1)) / _WARPS, pace)
-    return stacked(_holes(normalised(_coloured(frames, rng, config)), rng, config), config.stack)
+    frames = normalised(log_mel(samples, rate, config.bands, 1 + int(rng.integers(-spread, spread + 1)) / _WARPS))
+    return stacked(_holes(frames, rng, config), config.stack)
 
 
 def _silence(rng: np.random.Generator, config: SoundConfig, rate: int) -> np.ndarray:
@@ -101,14 +97,6 @@ def _noisy(samples: np.ndarray, rng: np.random.Generator, config: SoundConfig) -
     speech, noise = float(np.mean(samples**2)), float(np.mean(hiss**2))
     below = rng.uniform(config.loudest_noise, config.quietest_noise)
     found: np.ndarray = samples + hiss * np.float32(np.sqrt(speech / max(noise, 1e-12)) * _decibels(-below))
-    return found
-
-
-def _coloured(frames: np.ndarray, rng: np.random.Generator, config: SoundConfig) -> np.ndarray:
-    """Through a random filter: straight lines between levels of a few bands (after Nam et al. 2022, arXiv 2110.03282)."""
-    bands = frames.shape[1]
-    decibels = np.interp(np.arange(bands), np.linspace(0, bands - 1, _POINTS), rng.uniform(-config.colour, config.colour, _POINTS))
-    found: np.ndarray = frames + (decibels * _NATS).astype(np.float32)
     return found
 
 
