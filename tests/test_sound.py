@@ -61,7 +61,7 @@ def test_the_extensible_header_is_read(tmp_path):
     ("data", "said"),
     [
         (b"ID3\x03 a song", "is no WAV file of PCM samples"),
-        (b"", "is no WAV file of PCM samples"),
+        (b"", r"is no WAV file of PCM samples \(it ends too early\)"),
         (b"RIFF\x10", "is no WAV file of PCM samples"),
         (header(kind=3, bits=32), "is no WAV file of PCM samples"),  # floats
         (extensible(header(bits=32), kind=3), "is no WAV file of PCM samples"),

@@ -253,10 +253,13 @@ def test_python_saves_and_loads(tmp_path):
 def test_a_table_is_looked_through_before_its_first_sound_is_heard(made, tmp_path):
     for r in recordings(3, 0):
         write_wav(tmp_path / r.name, of_whole(r.samples))
-    table, answers = tmp_path / "list.csv", tmp_path / "said.csv"
+    table, answers = tmp_path / "list.csv", tmp_path / "answers" / "said.csv"
+    with pytest.raises(TenorError, match=r"it has none. Name the table you mean; tenor transcribe takes WAV files"):
+        predict_file(Transcripts(made), tmp_path, answers, None, False, False)
     table.write_text("number,file\n1,0.wav\n2,1.wav\n3,2.wav\n")
-    assert predict_file(Transcripts(made), table, answers, None, False, False)["rows"] == 3
-    assert [line.split(",")[2] for line in answers.read_text().splitlines()] == ["transcript", "low", "mid", "high"]
+    for source in (table, tmp_path):
+        assert predict_file(Transcripts(made), source, answers, None, False, True)["rows"] == 3
+        assert [line.split(",")[2] for line in answers.read_text().splitlines()] == ["transcript", "low", "mid", "high"]
     with pytest.raises(TenorError, match=r"No column 'fil' for the sound in list.csv; did you mean 'file'\? .* Choose one with --text"):
         predict_file(Transcripts(made), table, answers, "fil", False, True)
     whole_file = (tmp_path / "2.wav").read_bytes()

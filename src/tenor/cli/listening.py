@@ -31,3 +31,5 @@ def transcribe(
     for answer in answers:
         name = f"  [dim]{escape(answer['file'])}[/dim]" if len(answers) > 1 else ""
         out.print(f"{escape(answer['text'])}{name}")
+        if not answer["text"]:
+            err.print(f"In {escape(answer['file'])} no word was heard.")

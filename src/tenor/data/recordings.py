@@ -98,7 +98,7 @@ def sound_table(path: Path, skip_bad: bool = False, *wanted: str | None) -> tupl
         tables = sorted(p for p in path.iterdir() if p.suffix.lower() in FORMATS and p.suffix.lower() != ".txt" and not p.name.lower().startswith("readme"))
         if len(tables) != 1:
             found = f"it has {len(tables)}: {', '.join(p.name for p in tables[:5])}" if tables else "it has none"
-            raise TenorError(f"A folder of sounds holds one table of what is said in them (columns file and text); {path}: {found}. Name the table you mean.")
+            raise TenorError(f"A folder of sounds holds one table of what is said in them (columns file and text); {path}: {found}. Name the table you mean; tenor transcribe takes WAV files without one.")
         path = tables[0]
     return table_of(path, skip_bad, tuple(w for w in wanted if w)), path.parent
 

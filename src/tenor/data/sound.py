@@ -85,7 +85,7 @@ def _begun(file: IO[bytes], name: str) -> Iterator[wave.Wave_read]:
                 raise TenorError(f"{name} was cut: its header says {plural(frames, 'sample')}, and {there:,} are there. Copy or write it again.")
             yield f
     except (wave.Error, EOFError) as error:
-        raise TenorError(f"{name} is no WAV file of PCM samples ({error or 'it ends too early'}). {_CONVERT}") from error
+        raise TenorError(f"{name} is no WAV file of PCM samples ({str(error) or 'it ends too early'}). {_CONVERT}") from error
 
 
 def decode_bytes(data: bytes, rate: int, name: str) -> Sound:

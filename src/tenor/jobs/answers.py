@@ -47,10 +47,11 @@ class Answerer(Protocol):
 class ReadsFiles(Protocol):
     """An Answerer whose texts are names of files."""
 
-    def column(self, table: Table, source: Path, given: str | None, sample: Sequence[Record]) -> str:
-        """The column of names; they are told from the folder of `source`. Raises TenorError if there is none."""
+    def table(self, source: Path, skip_bad: bool, given: str | None) -> Table:
+        """The table of a file or folder; its names are told from the folder that it lies in. Raises TenorError if there is none."""
 
-
+    def column(self, table: Table, given: str | None, sample: Sequence[Record]) -> str:
+        """The column of names. Raises TenorError if there is none, or a file is not what it should be."""
 
 
 def text_of(values: Mapping[str, Any], column: str) -> str:

@@ -63,10 +63,10 @@ def predict_file(
         raise TenorError(f"{out} is a folder, and the output is a file. Choose another -o.")
     if out.exists() and not overwrite:
         raise TenorError(f"{out} exists already, and nothing is overwritten unasked. Choose another -o, or add --overwrite.")
-    table = table_of(source, skip_bad, (text,) if text else ())
+    table = answerer.table(source, skip_bad, text) if isinstance(answerer, ReadsFiles) else table_of(source, skip_bad, (text,) if text else ())
     with closing(table.records(None, Report())) as start:  # type: ignore[type-var]
         sample = list(islice(start, 200))
-    column = answerer.column(table, source, text, sample) if isinstance(answerer, ReadsFiles) else text_column(table, text, [r.values for r in sample])
+    column = answerer.column(table, text, sample) if isinstance(answerer, ReadsFiles) else text_column(table, text, [r.values for r in sample])
     added = {_free(name, table.columns): kind for name, kind in answerer.columns.items()}
     report, rows = Report(), 0
     room: Path | None = None

@@ -13,7 +13,7 @@ from rich.markup import escape
 from tenor.config import Device, ReadingPrecision
 from tenor.data.datasets import Progress, resolve
 from tenor.data.parts import part_of
-from tenor.data.recordings import Recording, check_sounds, divided, read_recordings, sound_column
+from tenor.data.recordings import Recording, check_sounds, divided, read_recordings, sound_column, sound_table
 from tenor.data.sound import MOST_SECONDS, Sound, read_wav
 from tenor.data.tables import Record, Table
 from tenor.errors import TenorError, plural
@@ -123,9 +123,12 @@ class Transcripts(AskedTexts):
         self.made, self.folder = made, Path()
         self.seconds, self.empty = 0.0, 0
 
-    def column(self, table: Table, source: Path, given: str | None, sample: Sequence[Record]) -> str:
+    def table(self, source: Path, skip_bad: bool, given: str | None) -> Table:
+        found, self.folder = sound_table(source, skip_bad, given)
+        return found
+
+    def column(self, table: Table, given: str | None, sample: Sequence[Record]) -> str:
         """The column of files. Raises TenorError: there is none, or one of the files cannot be read, by its header."""
-        self.folder = source.parent
         found = sound_column(table, given)
         if any(isinstance(r.values.get(found), bytes) for r in sample):
             raise TenorError(f"tenor predict reads files that a table names; column {found} holds the samples themselves. tenor evaluate and train read these.")
