@@ -126,7 +126,9 @@ NB_MODULE(_engine, m) {
         .def("__init__",
              [](Writer* self, const std::string& isa, Cell cell, Type type, const std::tuple<int64_t, int64_t, int64_t>& sizes, const std::vector<Four>& layers, Address embedding, const Four& output, bool eight_bits, int threads) {
                  const auto& [input, hidden, vocabulary] = sizes;
-                 new (self) Writer(isa, cell, type, input, hidden, vocabulary, weights_at(layers), pointer(embedding), weights_at({output})[0], eight_bits, threads);
+                 const std::vector<Weights> from = weights_at(layers), last = weights_at({output});
+                 nb::gil_scoped_release released;
+                 new (self) Writer(isa, cell, type, input, hidden, vocabulary, from, pointer(embedding), last[0], eight_bits, threads);
              })
         .def("begin",
              [](Writer& self, int64_t rows, Address h, Address c, Address logits) {

@@ -12,7 +12,7 @@ struct Drawing {  // as Sampling in src/tenor/models/generate.py
     double top_p;
 };
 
-// logits [count] and a number from 0 to 1 -> the word; `shares` and `order` are room that is used again. It is models/generate.py's `draw`, operation by operation.
+// logits [count] and a number from 0 to 1 -> the word; `shares` and `order` are room that is used again. The rule of models/generate.py's `draw`; no logit is NaN.
 int64_t draw(const float* logits, int64_t count, const Drawing& how, double chance, std::vector<double>& shares, std::vector<int64_t>& order);
 
 }  // namespace tenor

@@ -30,7 +30,7 @@ Writer::Writer(const std::string& isa, Cell cell, Type type, int64_t input, int6
 }
 
 void Writer::begin(int64_t rows, const float* h, const float* c, const float* logits) {
-    rows_ = rows, steps_ = 0;
+    rows_ = 0, steps_ = 0;  // should memory fail
     h_.clear(), c_.clear(), sums_.clear();
     for (size_t i = 0; i < layers_.size(); i++) {
         const Layer& l = layers_[i]->layer();
@@ -45,6 +45,7 @@ void Writer::begin(int64_t rows, const float* h, const float* c, const float* lo
     }
     logits_ = std::make_unique<Block>(rows * output_->layer().hp * 4);
     for (int64_t r = 0; r < rows; r++) memcpy(logits_of(r), logits + r * vocabulary_, vocabulary_ * 4);
+    rows_ = rows;
     each_part([this](const Part& part) { multiply(0, true, part, true); }, 1);
 }
 

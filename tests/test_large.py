@@ -69,6 +69,7 @@ def test_a_small_network_learns_from_a_large_one_that_read_no_test_or_validation
     assert "A language model (LSTM of 6 units a direction)" in said
     assert "250 rows without a label are labelled by the logits of the large network times" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert config["language"]["model"]["hidden"] == 6 and config["teachers"] == []
     assert config["model"]["hidden"] == 4 and config["train"]["label_smoothing"] == 0.1
     assert not (tmp_path / "b.training").exists()
 

@@ -1,5 +1,7 @@
 """A Writer reads and draws as the layer, the product and `draw` do one after another."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -102,4 +104,44 @@ def test_bad_input_is_refused():
         with pytest.raises(TenorError, match=match):
             call()
     with forced("reference"), pytest.raises(TenorError, match="Use a Stepper"):
+        Writer(layer, *given)
+
+
+@needs_engine
+def test_two_threads_share_one():
+    layer, states, given = problem("gru", 1, 40, 9)
+    writer = Writer(layer, *given)
+    wanted = []
+    for _ in range(2):
+        writer.begin(states, torch.zeros(9, V))
+        wanted.append(writer.write(np.full((40, 9), 0.3), 1.0, 0, 1.0))
+    assert (wanted[0] == wanted[1]).all()
+
+    def begin_and_write(_):
+        writer.begin_anew(9)
+        return writer.write(np.full((40, 9), 0.3), 1.0, 0, 1.0)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(((words >= 0) & (words < V)).all() for words in pool.map(begin_and_write, range(200)))
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"chances": np.ones((1, 3))}, "at least 0 and below 1"), ({"chances": np.full((1, 3), np.nan)}, "at least 0 and below 1"), ({"chances": np.zeros((1, 2))}, "draws by chances"),
+        ({"temperature": -1.0}, "at least 0"), ({"top_k": -3}, "at least 0"), ({"top_p": 0.0}, "top_p is above 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(change, said):
+    layer, states, given = problem("gru", 1, 20, 3)
+    writer = Writer(layer, *given)
+    writer.begin(states, torch.zeros(3, V))
+    asked = {"chances": np.zeros((1, 3)), "temperature": 1.0, "top_k": 0, "top_p": 1.0} | change
+    with pytest.raises(TenorError, match=said):
+        writer.write(*asked.values())
+    with pytest.raises(TenorError, match="whole numbers"):
+        writer.step(torch.zeros(3))
+    given[0][2, 2] = torch.nan
+    with pytest.raises(TenorError, match="finite weights"):
         Writer(layer, *given)

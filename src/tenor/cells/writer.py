@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ class Writer:
     Args:
         layer: RNN, GRU or LSTM of one direction, in float32, with products in float32 or bfloat16.
         embedding: [V, I], a row a word.
-        weight, bias: [V, H] and [V], the logits' product. A bias of -inf: a word that is never drawn.
+        weight, bias: [V, H] and [V], the logits' product. A bias of -inf: a word that is never drawn; all other weights are finite.
         eight_bits: the recurrent products in 8 bits, with a scale a unit of a gate; the logits' product keeps the layer's format.
 
+    What it holds between calls is one text (or several side by side): calls from two threads wait for each other, and each goes on where the other ended.
+
     Raises:
-        TenorError: the engine does not step this layer, or has no 8-bit products for it.
+        TenorError: the engine does not step this layer, has no 8-bit products for it, or there is no word.
     """
 
     def __init__(self, layer: RNN | GRU | LSTM, embedding: Tensor, weight: Tensor, bias: Tensor, eight_bits: bool = False) -> None:
@@ -35,11 +38,13 @@ class Writer:
         if eight_bits and lacks_8_bits(layer.cell):
             raise TenorError(lacks_8_bits(layer.cell))
         self._layers, self._hidden, self._two = layer.num_layers, layer.hidden_size, layer.cell == "lstm"
-        self.vocabulary, self._rows = len(embedding), 0
+        self.vocabulary, self._rows, self._lock = len(embedding), 0, threading.Lock()
+        if not self.vocabulary:
+            raise TenorError("A Writer needs one word at least; its embedding has none.")
         cast = [[w.detach().float().contiguous() for w in weights] for weights in layer.all_weights]
         embedding, weight, bias = (t.detach().float().contiguous() for t in (embedding, weight, bias))
-        if eight_bits and not all(bool(w.isfinite().all()) for weights in cast for w in weights):
-            raise TenorError("8-bit products need finite weights; these hold NaN or infinity, which 8 bits cannot. Use bfloat16 or float32.")
+        if not all(bool(w.isfinite().all()) for w in (embedding, weight, *(w for weights in cast for w in weights))):
+            raise TenorError("A Writer needs finite weights, and these hold NaN or infinity: nothing can be drawn from what they give. Train the model again, at a lower rate.")
         flat = [w for weights in cast for w in (*weights, *[None] * (4 - len(weights)))]
         for i in range(self._layers):
             native.check_weights(layer.cell, self._hidden if i else layer.input_size, self._hidden, flat[4 * i : 4 * i + 4], torch.float32)
@@ -55,13 +60,15 @@ class Writer:
 
     def begin(self, states: States, logits: Tensor) -> None:
         """Go on from states [L, B, H] and the logits [B, V] that came with them."""
-        given = [t.detach().float().contiguous() for t in (states if isinstance(states, tuple) else (states,))]
-        logits = logits.detach().float().contiguous()
+        given = [t.detach().cpu().float().contiguous() for t in (states if isinstance(states, tuple) else (states,))]
+        logits = logits.detach().cpu().float().contiguous()
         rows = len(logits)
         if len(given) != 1 + self._two or any(t.shape != (self._layers, rows, self._hidden) for t in given) or logits.shape != (rows, self.vocabulary):
             raise TenorError(f"A Writer begins with {1 + self._two} states [{self._layers}, B, {self._hidden}] and logits [B, {self.vocabulary}]; got {[list(t.shape) for t in (*given, logits)]}.")
-        self._rows = rows
-        self._engine.begin(rows, given[0].data_ptr(), given[1].data_ptr() if self._two else 0, logits.data_ptr())
+        with self._lock:
+            self._rows = 0  # should memory fail
+            self._engine.begin(rows, given[0].data_ptr(), given[1].data_ptr() if self._two else 0, logits.data_ptr())
+            self._rows = rows
 
     def begin_anew(self, rows: int) -> None:
         """Begin with states of zero; the first step gives the first logits."""
@@ -70,18 +77,24 @@ class Writer:
 
     def step(self, words: Tensor) -> Tensor:
         """Read words [B] -> logits [B, V]."""
-        words = words.long().contiguous()
-        if words.shape != (self._rows,) or (self._rows and not 0 <= int(words.min()) <= int(words.max()) < self.vocabulary):
-            raise TenorError(f"A Writer that began with {self._rows} rows reads as many words below {self.vocabulary}; got {words.tolist()}.")
-        logits = torch.empty(self._rows, self.vocabulary)
-        self._engine.step(words.data_ptr(), logits.data_ptr(), torch.get_num_threads())
+        if words.is_floating_point() or words.is_complex():
+            raise TenorError(f"Words are whole numbers; got {words.dtype}.")
+        words = words.cpu().long().contiguous()
+        with self._lock:
+            if words.shape != (self._rows,) or (self._rows and not 0 <= int(words.min()) <= int(words.max()) < self.vocabulary):
+                raise TenorError(f"A Writer that began with {self._rows} rows reads as many words below {self.vocabulary}; got {words.tolist()}.")
+            logits = torch.empty(self._rows, self.vocabulary)
+            self._engine.step(words.data_ptr(), logits.data_ptr(), torch.get_num_threads())
         return logits
 
     def write(self, chances: np.ndarray, temperature: float, top_k: int, top_p: float) -> np.ndarray:
-        """chances [N, B] from 0 to 1 -> [N, B] words, drawn as models.generate's `draw` does, each read before the next."""
+        """chances [N, B], at least 0 and below 1 -> [N, B] words, drawn as models.generate's `draw` does, each read before the next."""
         chances = np.ascontiguousarray(chances, np.float64)
-        if chances.ndim != 2 or chances.shape[1] != self._rows:
-            raise TenorError(f"A Writer that began with {self._rows} rows draws by chances [N, {self._rows}]; got {list(chances.shape)}.")
-        words = np.empty(chances.shape, np.int64)
-        self._engine.write(len(chances), chances.ctypes.data, temperature, top_k, top_p, words.ctypes.data, torch.get_num_threads())
+        if not (temperature >= 0 and top_k >= 0 and 0 < top_p <= 1):
+            raise TenorError(f"temperature and top_k are at least 0, top_p is above 0 and at most 1; got {temperature}, {top_k}, {top_p}.")
+        with self._lock:
+            if chances.ndim != 2 or chances.shape[1] != self._rows or not ((chances >= 0) & (chances < 1)).all():
+                raise TenorError(f"A Writer that began with {self._rows} rows draws by chances [N, {self._rows}], at least 0 and below 1; got {list(chances.shape)}.")
+            words = np.empty(chances.shape, np.int64)
+            self._engine.write(len(chances), chances.ctypes.data, temperature, top_k, top_p, words.ctypes.data, torch.get_num_threads())
         return words

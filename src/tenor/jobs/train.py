@@ -28,6 +28,7 @@ from tenor.training.fit import Tokenised, fit
 from tenor.training.large import fit_large
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
+from tenor.training.pretrain import kept_aside
 from tenor.training.teacher import Taught, teach
 
 
@@ -53,6 +54,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     prepared = time.perf_counter()
     preset = _preset(order, start, data.findings.train)
     train_texts = data.texts(data.split.train)
+    _check_teachers(data, teachers, preset)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
@@ -116,10 +118,17 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
     stored = store.read(order.out)
     config = stored.config
     preset = _preset(order, start, stored.metrics.get("data", {}).get("train"))
-    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start), "teachers": list(map(str, order.teachers))}
-    if not stored.metrics.get("finished") or any(config.get(k) != v for k, v in wanted.items()):
+    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start)} | _taught_by(order, preset)
+    earlier = {"teachers": [config["teacher"]] if config.get("teacher") else [], "language": None}  # what folders of before these settings mean
+    if not stored.metrics.get("finished") or any((earlier | config).get(k) != v for k, v in wanted.items()):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
+
+
+def _taught_by(order: Order, preset: Preset) -> dict[str, Any]:
+    """The teachers, as a model folder records them."""
+    language = preset.language and {part: asdict(getattr(preset.language, part)) for part in ("text", "model", "train")}
+    return {"teachers": list(map(str, order.teachers)), "language": language}
 
 
 def _name(start: Path | str | None) -> str | None:
@@ -138,6 +147,15 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
 
 
+def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset) -> None:
+    """Before anything is overwritten or takes long."""
+    for folder, teacher in teachers.items():
+        if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
+            raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {folder} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
+    if preset.language:
+        kept_aside(list(dict.fromkeys([*data.texts(data.split.train), *data.others])), preset.train.seed)
+
+
 def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], preset: Preset, events: Events, work: Path, say: Say) -> tuple[Taught | None, list[str]]:
     """The rows without a label as the teachers label them, the large network of the preset among them; and the sentences that were said on it."""
     told: list[str] = []
@@ -146,9 +164,6 @@ def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], p
         told.append(sentence)
         say("Teacher", [sentence])
 
-    for folder, teacher in teachers.items():
-        if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
-            raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {folder} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
     v, targets = data.split.validation, data.targets[data.split.train]
     if preset.language:
         large = fit_large(data.names, train_texts, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell)
@@ -196,7 +211,7 @@ def _test(pipeline: Pipeline, data: Data, train_texts: list[str], order: Order) 
 
 
 def _write(order: Order, preset: Preset, pipeline: Pipeline, outcome: Outcome, metrics: dict[str, Any]) -> None:
-    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "teachers": list(map(str, order.teachers)), "command": order.command}
+    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "command": order.command} | _taught_by(order, preset)
     stored = pipeline.stored(config, metrics, outcome.history)
     title = order.out.name
     files = {}
