@@ -5,6 +5,7 @@ import pytest
 
 from tenor.results.baseline import baseline
 from tenor.results.evaluate import compare, interval, measure
+from tenor.results.report import verdict
 
 
 def test_two_labels_by_hand():
@@ -57,3 +58,12 @@ def test_baseline_learns_word_pairs():
     targets = np.array([0, 1, 0, 1] * 30)
     result, right = baseline(texts, targets, texts[:8], targets[:8])
     assert result["accuracy"] == 1.0 and right.all()
+
+
+def test_a_tie_whose_interval_is_clear_of_zero_says_why():
+    ours, theirs = np.zeros(12, bool), np.zeros(12, bool)
+    theirs[:5] = True
+    shares = [{"accuracy": float(right.mean())} for right in (ours, theirs)]
+    assert "chance alone gives as much with a probability of 0.06" in verdict(*shares, compare(ours, theirs))
+    theirs[1:] = False
+    assert "chance" not in verdict(*shares, compare(ours, theirs))

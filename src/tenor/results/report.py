@@ -27,6 +27,8 @@ def verdict(test: dict[str, Any], linear: dict[str, Any], versus: dict[str, Any]
     """One sentence: does the recurrent network earn its place on this data?"""
     points = f"{100 * versus['difference']:+.1f} points, 95 % interval {100 * versus['difference_low']:+.1f} to {100 * versus['difference_high']:+.1f}"
     if versus["verdict"] == "tie":
+        if versus["difference_low"] > 0 or versus["difference_high"] < 0:  # the interval is an approximation, the test is exact
+            points += f"; but so few rows tell them apart that chance alone gives as much with a probability of {versus['p']:.2f}"
         return f"Tie: the network ({test['accuracy']:.1%}) and the linear baseline ({linear['accuracy']:.1%}) cannot be told apart on these rows ({points})."
     if versus["verdict"] == "worse":
         return f"The linear baseline wins: {linear['accuracy']:.1%} against the network's {test['accuracy']:.1%} ({points}). Use it, or give the network more rows."
