@@ -110,13 +110,14 @@ def test_float32_equals_the_specification(cell, data):
     on_each(data.draw(cases(cell)), torch.float32, lambda got, wanted, what: torch.testing.assert_close(got, wanted, **TIGHT[torch.float32], msg=lambda m: f"{what}: {m}"))
 
 
-# Of 6,000 random cases the farthest were 0.013 apart: what is looked up is rounded once more than the specification rounds.
+# What is looked up is rounded once more than the specification rounds. Of 6,000 random cases the farthest were 0.013 apart; one unit, whose two products cancel, was
+# 0.038 from it, and at the very number that the specification gives with that rounding.
 @pytest.mark.parametrize("cell", CELLS)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_bfloat16_is_near_the_specification(cell, data):
     def check(got, wanted, what):
-        assert apart(got, wanted) < 0.03, what
+        assert apart(got, wanted) < 0.06, what
 
     on_each(data.draw(cases(cell)), torch.bfloat16, check)
 
