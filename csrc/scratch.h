@@ -16,6 +16,13 @@ namespace {
 class Scratch {
   public:
     explicit Scratch(char* memory) : start_(reinterpret_cast<uintptr_t>(memory)), end_(start_) {}
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+#if defined(TENOR_SANITIZED)
+    ~Scratch() {
+        if (start_) __asan_unpoison_memory_region(reinterpret_cast<void*>(start_), end_ - start_);  // whoever has the memory next cuts it anew
+    }
+#endif
 
     template <class T>
     T* take(int64_t count) {
