@@ -9,15 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from tagging import with_kernel
 from tenor.cells import native
 from tenor.config import Cell
 from tenor.data.aligned import divided, read_pairs
@@ -28,12 +25,12 @@ from tenor.pipelines.conversation import Conversation
 from tenor.pipelines.generation import Generation
 from tenor.pipelines.translation import Translation
 from tenor.training.generate import StreamExamples
-from tenor.training.optimiser import clip, make_optimiser
 from tenor.training.presets import Preset
 from tenor.training.presets_chat import chat_preset
 from tenor.training.presets_generate import generate_preset
 from tenor.training.presets_translate import translate_preset
 from tenor.training.translate import examples_of
+from turns import by_turns
 
 ROUNDS = 2
 RESULT = Path(__file__).parent / "results" / "applications.json"
@@ -68,33 +65,10 @@ TASKS: dict[str, Callable[[Path, str], Made]] = {"generate": writing, "translate
 
 def measured(made: Made, count: int) -> dict[str, Any]:
     network, examples, preset = made
-    optimiser = make_optimiser(network, preset.train)
     plan = examples.plan(0)
     step = max(1, len(plan) // count)  # batches of all lengths
     batches = [examples.batch(p) for p in plan[::step][:count]]
-
-    def steps() -> None:
-        for batch in batches:
-            loss = network.scores(*batch).loss
-            optimiser.zero_grad()
-            loss.backward()
-            clip(network, preset.train.clip)
-            optimiser.step()
-
-    seconds: dict[str, list[float]] = {"native": [], "torch": []}
-    with torch.no_grad():
-        network.eval()
-        losses = [float(with_kernel(kernel, lambda: network.scores(*batches[0]).loss)) for kernel in seconds]
-        assert abs(losses[0] - losses[1]) < 0.02 * losses[0], losses  # bfloat16: sums in another order
-    network.train()
-    for number in range(ROUNDS + 1):
-        for kernel, times in seconds.items():
-            began = time.process_time()
-            with_kernel(kernel, steps)
-            times += [time.process_time() - began] if number else []  # the first round warms up
-    epoch = {kernel: round(statistics.median(times) * len(plan) / len(batches), 1) for kernel, times in seconds.items()}
-    weights = sum(p.numel() for p in network.parameters())
-    return {"weights": weights, "seconds_an_epoch": epoch, "torch_to_native": round(epoch["torch"] / epoch["native"], 2), "batches": f"{len(batches)} of {len(plan)}"}
+    return by_turns(network, preset.train, batches, len(plan), ROUNDS, 1) | {"batches": f"{len(batches)} of {len(plan)}"}
 
 
 def main() -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,12 +16,12 @@ import torch
 
 from tenor.cells import native
 from tenor.config import Cell
-from tenor.data.lexicon import Lexicon, TagBatch
+from tenor.data.lexicon import Lexicon
 from tenor.data.tagged import read_sentences
 from tenor.pipelines.tagging import Tagging
-from tenor.training.optimiser import clip, make_optimiser
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import TagExamples
+from turns import by_turns
 
 BATCHES, ROUNDS = 20, 5  # batches of all lengths, each by each kernel so many times
 RESULT = Path(__file__).parent / "results" / "tagging.json"
@@ -45,46 +43,11 @@ def measured(source: Path, cell: str) -> dict[str, Any]:
     lexicon = Lexicon.of(rows, sorted({t for s in rows for t in s.tags}), ["pos"], preset.text.vocab)
     examples = TagExamples(lexicon.encode(rows), lexicon.encode(rows[:1]), preset.train)
     network = Tagging(lexicon, preset.model).network
-    optimiser = make_optimiser(network, preset.train)
     plan = examples.plan(0)
-    batches = [examples.batch(p)[0] for p in plan[:BATCHES]]
-
-    def step(batch: TagBatch) -> None:
-        loss = network.scores(batch).loss
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        clip(network, preset.train.clip)
-        optimiser.step()
-
-    def steps() -> None:
-        for batch in batches:
-            step(batch)
-
-    seconds: dict[str, list[float]] = {"native": [], "torch": []}
-    with torch.no_grad():
-        network.eval()
-        losses = [float(with_kernel(kernel, lambda: network.scores(batches[0]).loss)) for kernel in seconds]
-        assert abs(losses[0] - losses[1]) < 0.02 * losses[0], losses  # bfloat16: sums in another order
-    network.train()
-    for number in range(ROUNDS + 1):
-        for kernel, times in seconds.items():
-            began = time.process_time()
-            with_kernel(kernel, steps)
-            times += [time.process_time() - began] if number else []  # the first round warms up
-    share = len(plan) / BATCHES
-    epoch = {kernel: round(statistics.median(times) * share, 2) for kernel, times in seconds.items()}
-    weights = sum(p.numel() for p in network.parameters())
-    result = {"weights": weights, "seconds_an_epoch": epoch, "torch_to_native": round(epoch["torch"] / epoch["native"], 2), "words": int(examples.data.forms.lengths.sum())}
+    batches = [(examples.batch(p)[0],) for p in plan[:BATCHES]]
+    result = by_turns(network, preset.train, batches, len(plan), ROUNDS, 2) | {"words": int(examples.data.forms.lengths.sum())}
     print(cell, json.dumps(result), flush=True)
     return result
-
-
-def with_kernel(kernel: str, do: Any) -> Any:
-    os.environ["TENOR_KERNEL"] = kernel
-    try:
-        return do()
-    finally:
-        del os.environ["TENOR_KERNEL"]
 
 
 if __name__ == "__main__":
