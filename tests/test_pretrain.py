@@ -153,12 +153,12 @@ def test_a_classifier_gives_its_answers_where_labels_are_the_same(reviews, tmp_p
 def test_answers_follow_the_order_of_the_labels():
     """More than two labels: rows change places; two: the one logit changes its sign."""
     output = {"weight": np.arange(6.0).reshape(3, 2).astype(np.float32), "bias": np.array([7, 8, 9], np.float32)}
-    three = Pretrained(None, TextConfig(), ModelConfig(), {}, None, ["a", "b", "c"], output)
-    got = three.answers(["c", "a", "b"], ModelConfig())
+    three = Pretrained(None, TextConfig(), ModelConfig(), [], None, ["a", "b", "c"], [output])
+    (got,) = three.answers(["c", "a", "b"], ModelConfig())
     assert got["bias"].tolist() == [9, 7, 8] and got["weight"][0].tolist() == [4, 5]
-    two = Pretrained(None, TextConfig(), ModelConfig(), {}, None, ["neg", "pos"], {"bias": np.array([3.0])})
-    assert two.answers(["negative", "positive"], ModelConfig())["bias"] == 3 and two.answers(["positive", "negative"], ModelConfig())["bias"] == -3
-    assert two.answers(["neg", "pos"], ModelConfig(pooling="last")) == {} == two.answers(["neg", "neutral", "pos"], ModelConfig()) == two.answers(["neg", "neutral"], ModelConfig())
+    two = Pretrained(None, TextConfig(), ModelConfig(), [], None, ["neg", "pos"], [{"bias": np.array([3.0])}])
+    assert two.answers(["negative", "positive"], ModelConfig())[0]["bias"] == 3 and two.answers(["positive", "negative"], ModelConfig())[0]["bias"] == -3
+    assert two.answers(["neg", "pos"], ModelConfig(pooling="last")) == [] == two.answers(["neg", "neutral", "pos"], ModelConfig()) == two.answers(["neg", "neutral"], ModelConfig())
 
 
 def test_a_start_that_contradicts_itself_is_refused():

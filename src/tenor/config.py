@@ -42,6 +42,7 @@ class ModelConfig:
     embedding_dropout: float = 0.0
     dropout: float = 0.0  # between layers and before the dense output
     weight_dropout: float = 0.0  # on the recurrent weights, drawn once a batch; of models that generate
+    networks: int = 1  # that learn side by side and answer with their mean (models/ensemble.py); of classifiers
     tied: bool = False  # tokens are foretold with the vectors that they are read with; of models that generate
 
 
@@ -174,7 +175,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 
 
 # The least that each number may be, and for shares (dropouts) also the most.
-_AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
+_AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "networks": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
              "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
 _SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing",

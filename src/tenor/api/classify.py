@@ -34,6 +34,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         hidden: units a direction.
         embedding: size of the word vectors.
         bidirectional: read each text from both ends.
+        networks: that learn side by side and answer with their mean.
         epochs, batch_size, learning_rate: of the training.
         max_tokens: longer texts are cut.
         vocab: entries of the vocabulary.
@@ -43,7 +44,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32" or "bfloat16".
         start: a model to start from, pretrained or trained: a folder, or "reviews-en", in installs that have it. Tokens, sizes and weights are then its own, and where the labels are
-            the same its answers too; cell, layers, hidden, embedding, bidirectional, vocab and tokens cannot be chosen.
+            the same its answers too; cell, layers, hidden, embedding, bidirectional, networks, vocab and tokens cannot be chosen.
 
     After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.
 
@@ -75,6 +76,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         device: Device = "auto",
         precision: Precision = "auto",
         start: str | Path | None = None,
+        networks: int | None = None,
     ) -> None:
         self.preset = preset
         self.cell = cell
@@ -93,6 +95,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         self.device = device
         self.precision = precision
         self.start = start
+        self.networks = networks
 
     def fit(self, X: Sequence[str], y: ArrayLike) -> Self:
         """Train on texts.

@@ -43,6 +43,7 @@ def train(
     hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
     embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
     one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
+    networks: Annotated[int | None, typer.Option(help="Networks that learn side by side and answer with their mean: a little more right, and as many times the time and the bytes.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's rate (its peak, where the preset varies it).")] = None,
@@ -80,7 +81,7 @@ def train(
         from tenor.training.presets import preset as preset_of
     check_environment()
     changes = {
-        "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs,
+        "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "networks": networks, "epochs": epochs,
         "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens, "vocab": vocab, "tokens": tokens, "how": split,
         "train_rows": train_rows, "test_rows": test_rows, "validation": validation, "seed": seed, "device": device, "precision": precision, "label_smoothing": label_smoothing, "beside": beside,
         "attention": attention, "feeding": feeding or None, "shared": False if separate else None,
@@ -113,7 +114,7 @@ def train(
 _SOME = {"label": "--label", "stars": "--stars", "preset": "--preset", "one_way": "--one-way", "split": "--split", "train_rows": "--train-rows", "test_rows": "--test-rows",
          "test": "--test", "start": "--from", "baseline": "--no-baseline", "keep_overlap": "--keep-overlap", "teacher": "--teacher", "tokens": "--tokens", "vocab": "--vocab",
          "max_tokens": "--max-tokens", "embedding": "--embedding", "label_smoothing": "--label-smoothing", "beside": "--beside", "attention": "--attention", "feeding": "--feeding",
-         "separate": "--separate"}  # fmt: skip
+         "separate": "--separate", "networks": "--networks"}  # fmt: skip
 _NOT_CLASSIFY = {"beside", "attention", "feeding", "separate"}
 
 

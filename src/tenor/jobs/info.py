@@ -39,9 +39,10 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     numbers = {"config": stored.config, "metrics": stored.metrics, "weights": weights, "bytes": size(folder)}
     m, t = found.model, found.text
     both, pooling = "bidirectional " if m.bidirectional else "", "" if pretrained else f", {m.pooling} pooling"
+    together = f", {m.networks} of them together" if m.networks > 1 else ""
     kind = stored.config.get("weights", "float32")
     lines = [
-        f"Network: embedding {m.embedding}, {m.layers} x {both}{m.cell.upper()} {m.hidden}{pooling}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
+        f"Network: embedding {m.embedding}, {m.layers} x {both}{m.cell.upper()} {m.hidden}{pooling}{together}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
         f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})",
     ]
     if isinstance(found, Pretrained):

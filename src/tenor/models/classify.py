@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ class Scores(NamedTuple):
     right: int
     rows: int
     tokens: int
+
+
+class Network(Protocol):
+    """What reads: one network or several together."""
+
+    @property
+    def logits(self) -> int: ...
+    def freeze(self) -> None: ...
+    def __call__(self, batch: Batch) -> Tensor: ...
 
 
 class TextClassifier(nn.Module):
@@ -44,6 +53,16 @@ class TextClassifier(nn.Module):
             nn.init.zeros_(self.output.bias)
 
     @property
+    def members(self) -> list[TextClassifier]:
+        """Itself: one network alone (see models/ensemble.py)."""
+        return [self]
+
+    @property
+    def logits(self) -> int:
+        """Columns of what it gives."""
+        return self.output.out_features
+
+    @property
     def path(self) -> str:
         return self.encoder.recurrent.path
 
@@ -62,22 +81,26 @@ class TextClassifier(nn.Module):
 
     def scores(self, batch: Batch, targets: Tensor) -> Scores:
         """targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken."""
-        logits = self(batch)
-        taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
-        wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
-        if logits.shape[1] == 1:
-            loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
-            guessed = (logits[:, 0] > 0).long()
-        else:
-            loss = F.cross_entropy(logits, taken)
-            guessed = logits.argmax(1)
-        return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
+        return graded(self(batch), batch, targets)
 
 
-def read_logits(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:
+def graded(logits: Tensor, batch: Batch, targets: Tensor) -> Scores:
+    """logits: [B, 1] or [B, labels]. targets: as TextClassifier.scores."""
+    taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
+    wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
+    if logits.shape[1] == 1:
+        loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
+        guessed = (logits[:, 0] > 0).long()
+    else:
+        loss = F.cross_entropy(logits, taken)
+        guessed = logits.argmax(1)
+    return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
+
+
+def read_logits(model: Network, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:
     """[rows, 1] (of two labels) or [rows, labels] float64, in the order of `ids`."""
     model.freeze()
-    out = np.empty((len(ids), model.output.out_features))
+    out = np.empty((len(ids), model.logits))
     with torch.inference_mode():
         for rows in by_length(ids.lengths, batch_size):
             batch = pack(ids, rows, pad_to)
@@ -94,6 +117,6 @@ def shares(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return torch.softmax(scores, 1).numpy()
 
 
-def probabilities(model: TextClassifier, ids: Ragged, batch_size: int = 128, pad_to: int = 0, temperature: float = 1.0) -> np.ndarray:
+def probabilities(model: Network, ids: Ragged, batch_size: int = 128, pad_to: int = 0, temperature: float = 1.0) -> np.ndarray:
     """[rows, labels] float64, in the order of `ids`."""
     return shares(read_logits(model, ids, batch_size, pad_to), temperature)

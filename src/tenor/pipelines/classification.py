@@ -13,7 +13,8 @@ from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, buil
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
-from tenor.models.classify import TextClassifier, read_logits, shares
+from tenor.models.classify import read_logits, shares
+from tenor.models.ensemble import classifier
 from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
@@ -44,7 +45,7 @@ class Pipeline:
         self.labels, self.tokenizer, self.text, self.model, self.pairs = list(labels), tokenizer, text, model, pairs
         self.temperature = temperature
         where = choose_device(device)
-        self.network = TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
+        self.network = classifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
 
     @property
     def pad_to(self) -> int:
@@ -89,7 +90,7 @@ class Pipeline:
         if (keys is not None) != (text.pairs > 0):
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
-        fitted = fitting(lambda: TextClassifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(config["labels"]), model), weights)
+        fitted = fitting(lambda: classifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(config["labels"]), model), weights)
         pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs, temperature)
         pipeline.network.load_state_dict(fitted)
         pipeline.network.eval()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,24 @@ from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
+from tenor.models.ensemble import Ensemble
 from tenor.store import Stored, read
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A tokenizer, the settings that it was trained with, and the encoder's weights by their names in nn.Module.state_dict.
+    """A tokenizer, the settings that it was trained with, and of each network the encoder's weights by their names in nn.Module.state_dict.
 
-    Of a classifier also the pairs of words that it reads, its labels, and its dense output's weights likewise.
+    Of a classifier also the pairs of words that it reads, its labels, and the dense outputs' weights likewise.
     """
 
     tokenizer: Tokenizer
     text: TextConfig
     model: ModelConfig
-    encoder: Mapping[str, np.ndarray]
+    encoders: Sequence[Mapping[str, np.ndarray]]
     pairs: Pairs | None = None
     labels: Sequence[Any] = ()
-    output: Mapping[str, np.ndarray] = field(default_factory=dict)
+    outputs: Sequence[Mapping[str, np.ndarray]] = ()
 
     @classmethod
     def read(cls, model: str | Path) -> Pretrained:
@@ -66,57 +67,58 @@ class Pretrained:
         if (keys is not None) != (text.pairs > 0):
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
-        encoder, output = ({k.removeprefix(part): v for k, v in stored.weights.items() if k.startswith(part)} for part in ("encoder.", "output."))
-        return cls(tokenizer, text, model, encoder, pairs, stored.config.get("labels", []), output)
+        encoders, outputs = ([{k.removeprefix(prefix): v for k, v in stored.weights.items() if k.startswith(prefix)} for prefix in _prefixes(part, model)] for part in ("encoder.", "output."))
+        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else ())
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "pretrain", "text": asdict(self.text), "model": asdict(self.model)} | more
-        return Stored(config, self.tokenizer.to_json(), {f"encoder.{k}": v for k, v in self.encoder.items()}, metrics, history)
+        return Stored(config, self.tokenizer.to_json(), {f"encoder.{k}": v for k, v in self.encoders[0].items()}, metrics, history)
 
     def fingerprint(self) -> str:
         """Changes with any word and any weight."""
         digest = hashlib.sha256(self.tokenizer.to_json().encode())
-        for weights in (self.encoder, self.output):
+        for weights in (*self.encoders, *self.outputs):
             for name in sorted(weights):
                 digest.update(np.ascontiguousarray(weights[name]).tobytes())
         if self.pairs:
             digest.update(self.pairs.keys.tobytes())
         return digest.hexdigest()
 
-    def answers(self, labels: Sequence[Any], model: ModelConfig) -> dict[str, np.ndarray]:
-        """The dense output's weights for a network of these labels; empty where it must begin anew: other labels, or another pooling.
+    def answers(self, labels: Sequence[Any], model: ModelConfig) -> list[dict[str, np.ndarray]]:
+        """The dense outputs' weights for a network of these labels; empty where they must begin anew: other labels, or another pooling.
 
         Args:
             labels: in the network's order; "pos" and "positive" are the same.
             model: of the network.
         """
-        places = same_labels(labels, self.labels) if self.output and model.pooling == self.model.pooling else None
+        places = same_labels(labels, self.labels) if self.outputs and model.pooling == self.model.pooling else None
         if places is None:
-            return {}
+            return []
         if len(places) == 2:  # one logit, for the second label
-            return {k: v if places == [0, 1] else -v for k, v in self.output.items()}
-        return {k: v[places] for k, v in self.output.items()}
+            return [{k: v if places == [0, 1] else -v for k, v in output.items()} for output in self.outputs]
+        return [{k: v[places] for k, v in output.items()} for output in self.outputs]
 
-    def give(self, network: TextClassifier, labels: Sequence[Any]) -> None:
+    def give(self, network: TextClassifier | Ensemble, labels: Sequence[Any]) -> None:
         """Put encoder and answers into a classifier of these labels.
 
         Raises:
             TenorError: the sizes differ.
         """
-        self.give_encoder(network.encoder)
-        answers = self.answers(labels, network.encoder.config)
-        if answers:
-            network.output.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in answers.items()})
+        for member, encoder in zip(network.members, self.encoders, strict=True):
+            _give(encoder, member.encoder)
+        for member, output in zip(network.members, self.answers(labels, network.members[0].encoder.config), strict=False):  # no answers: they begin anew
+            member.output.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in output.items()})
 
-    def give_encoder(self, encoder: nn.Module) -> None:
-        """Put the weights into an encoder of the same sizes.
 
-        Raises:
-            TenorError: the sizes differ.
-        """
-        wanted = {k: tuple(v.shape) for k, v in encoder.state_dict().items()}
-        found = {k: v.shape for k, v in self.encoder.items()}
-        if wanted != found:
-            odd = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-            raise TenorError(f"The pretrained weights do not fit the network at {odd[0]}: {found.get(odd[0])} where {wanted.get(odd[0])} belongs.")
-        encoder.load_state_dict({k: torch.from_numpy(v) for k, v in self.encoder.items()})
+def _prefixes(part: str, model: ModelConfig) -> Iterator[str]:
+    """Of the names of that part's weights, one for each network of the folder."""
+    return iter([part]) if model.networks == 1 else (f"networks.{i}.{part}" for i in range(model.networks))
+
+
+def _give(weights: Mapping[str, np.ndarray], encoder: nn.Module) -> None:
+    wanted = {k: tuple(v.shape) for k, v in encoder.state_dict().items()}
+    found = {k: v.shape for k, v in weights.items()}
+    if wanted != found:
+        odd = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+        raise TenorError(f"The pretrained weights do not fit the network at {odd[0]}: {found.get(odd[0])} where {wanted.get(odd[0])} belongs.")
+    encoder.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})

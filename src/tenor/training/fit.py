@@ -143,7 +143,8 @@ def fit(
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:
                 vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
-            pipeline.network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
+            for network in pipeline.network.members:
+                network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)
         validation_ids = pipeline.read(tokenizer.encode(validation_texts))
         examples = ClassifyExamples(pipeline.read(whole), targets, len(train_targets), validation_ids, validation_targets, preset, pipeline.pad_to)

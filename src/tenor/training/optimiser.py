@@ -94,7 +94,7 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> RowAdamW:
     shares = {"embedding": config.embedding_rate, "output": config.output_rate}
     groups: dict[str, list[Tensor]] = {"": [], "embedding": [], "output": []}
     for name, p in model.named_parameters():
-        groups["embedding" if "embedding" in name else "output" if name.startswith("output.") else ""].append(p)
+        groups["embedding" if "embedding" in name else "output" if "output" in name.split(".") else ""].append(p)
     return RowAdamW(
         ({"params": params, "share": shares.get(part, 1.0)} for part, params in groups.items() if params),
         lazy=config.lazy_embedding,

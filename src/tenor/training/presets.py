@@ -112,13 +112,13 @@ FINE_TUNE = Preset(
 )
 
 # What a training that starts from a model takes from it, and nobody else can choose.
-GIVEN = ("cell", "layers", "hidden", "embedding", "bidirectional", "vocab", "tokens")
+GIVEN = ("cell", "layers", "hidden", "embedding", "bidirectional", "networks", "vocab", "tokens")
 
 
 def _fine_tuning(name: str, rows: int | None, text: TextConfig, model: ModelConfig) -> Preset:
     """The start's tokens (pairs of words too) and sizes, and settings that keep what it knows; article keeps its own settings."""
     start = ARTICLE if name == "article" else FINE_TUNE
-    sizes = {key: getattr(model, key) for key in ("cell", "layers", "hidden", "embedding", "bidirectional")}
+    sizes = {key: getattr(model, key) for key in ("cell", "layers", "hidden", "embedding", "bidirectional", "networks")}
     start = replace(start, text=replace(start.text, tokens=text.tokens, vocab=text.vocab, pairs=text.pairs), model=replace(start.model, **sizes))
     if name == "article":
         return start

@@ -110,4 +110,4 @@ def pretrain(train: Tokenised, validation_texts: Sequence[str], preset: Preset, 
         settings |= surroundings(examples.fingerprint(tokenizer), network.path)
         outcome = train_network(network, examples, config, events or Events(), work, settings, by_loss)
     encoder = {k.removeprefix("encoder."): v.cpu().numpy() for k, v in outcome.weights.items() if k.startswith("encoder.")}
-    return Pretrained(tokenizer, preset.text, preset.model, encoder), outcome
+    return Pretrained(tokenizer, preset.text, preset.model, [encoder]), outcome
