@@ -88,8 +88,8 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
     others = _others(source, test_rows)
     if not others and (order.teachers or wish.language):
-        learning = "A teacher labels rows without a label" if order.teachers else "--preset best learns from rows without a label"
-        raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or leave {'--teacher out' if order.teachers else 'it out'}.")
+        learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
+        raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or {way}.")
     return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)], others)
 
 

@@ -24,8 +24,8 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
+from tenor.training.first import fit_first, is_few
 from tenor.training.fit import Tokenised, fit
-from tenor.training.large import fit_large
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 from tenor.training.pretrain import kept_aside
@@ -63,7 +63,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     v, targets = data.split.validation, data.targets
     try:
         open_work(work, order.resume, say)
-        taught, told = _taught(data, teachers, train_texts, preset, events, work, say)
+        taught, told = _taught(data, teachers, train_texts, tokens, preset, events, work, say)
         learnt = time.perf_counter()
         pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work, start, taught)
     except OSError as error:
@@ -152,12 +152,12 @@ def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset) -
     for folder, teacher in teachers.items():
         if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
             raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {folder} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
-    if preset.language:
+    if preset.language and is_few(data.findings.train):
         kept_aside(list(dict.fromkeys([*data.texts(data.split.train), *data.others])), preset.train.seed)
 
 
-def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], preset: Preset, events: Events, work: Path, say: Say) -> tuple[Taught | None, list[str]]:
-    """The rows without a label as the teachers label them, the large network of the preset among them; and the sentences that were said on it."""
+def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say) -> tuple[Taught | None, list[str]]:
+    """The rows without a label as the teachers label them, the preset's own first model among them; and the sentences that were said on it."""
     told: list[str] = []
 
     def tell(sentence: str) -> None:
@@ -166,8 +166,8 @@ def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], p
 
     v, targets = data.split.validation, data.targets[data.split.train]
     if preset.language:
-        large = fit_large(data.names, train_texts, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell)
-        teachers = {**teachers, "the large network": large}
+        first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell)
+        teachers = {**teachers, "the first model": first}
     if not teachers:
         return None, told
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)

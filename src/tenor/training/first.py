@@ -1,7 +1,7 @@
-"""A large classifier that a small one learns from: first a language model of all texts, then the classifier from it.
+"""The model that teaches in `--preset best`, whose network is trained twice: the second time it learns from this one too.
 
-It knows more than a small network can find in the labelled texts alone, and costs most of the time of `--preset best`. Language
-models before classifiers: Howard and Ruder 2018, arXiv 1801.06146v5.
+Where many rows have a label, it is the network itself, trained on them alone. Where few have one, it must know more than they
+tell: a language model of all texts first, a large classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5).
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ from tenor.pipelines.classification import Pipeline
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
-from tenor.training.presets import Preset, changed, preset
+from tenor.training.presets import SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
 
 
-def fit_large(
+def is_few(rows: int) -> bool:
+    """Whether so many labelled rows are too few to learn from them alone."""
+    return rows < SMALL
+
+
+def fit_first(
     labels: Sequence[Any],
     train_texts: Sequence[str],
+    train: Tokenised,
     targets: np.ndarray,
     validation_texts: Sequence[str],
     validation_targets: np.ndarray,
@@ -36,10 +42,11 @@ def fit_large(
     """Train it; what stands in `work` is gone on with.
 
     Args:
-        labels: names in the model's order. train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes.
-        others: cleaned texts without a label, to learn the language from as well.
-        asked: of the small network; its seed, device, precision and label smoothing hold here too, and `asked.language` is of the language model.
-        events: is told how it goes. work: folder for the checkpoints of both trainings, in a folder each. tell: is given a sentence on each of them.
+        labels: names in the model's order.
+        train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes. train: the tokens of the first.
+        others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
+        asked: of the network that it will teach; `asked.language` is of the language model.
+        events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
 
     Returns:
         The classifier.
@@ -47,6 +54,25 @@ def fit_large(
     Raises:
         TenorError: as pretrain and fit; or the training was asked to stop, and its checkpoint waits.
     """
+    if is_few(len(targets)):
+        return _large(labels, train_texts, targets, validation_texts, validation_targets, others, asked, events, work, tell)
+    first, outcome = fit(labels, train, targets, validation_texts, validation_targets, asked, events, _folder(work, "first"))
+    tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
+    return first
+
+
+def _large(
+    labels: Sequence[Any],
+    train_texts: Sequence[str],
+    targets: np.ndarray,
+    validation_texts: Sequence[str],
+    validation_targets: np.ndarray,
+    others: Sequence[str],
+    asked: Preset,
+    events: Events,
+    work: Path,
+    tell: Callable[[str], None],
+) -> Pipeline:
     same = {key: getattr(asked.train, key) for key in ("seed", "device", "precision")}
     assert asked.language
     language = changed(asked.language, same)
@@ -59,10 +85,7 @@ def fit_large(
     tell(f"A language model ({size}) of {len(learn):,} texts: {heard:.3f} nats a word among the drawn after {plural(outcome.best_epoch, 'epoch')}.")
     settings = preset("base", len(train_texts), (start.text, start.model), label_smoothing=asked.train.label_smoothing, **same)
     large, outcome = fit(labels, Tokenised.of(train_texts, settings.text, start.tokenizer), targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
-    _finished(outcome)
-    right = outcome.history[outcome.best_epoch - 1].get("validation_accuracy")
-    found = "" if right is None else f", right on {right:.2%} of the validation rows"
-    tell(f"A large classifier from it, {plural(outcome.best_epoch, 'epoch')}{found}.")
+    tell(f"A large classifier from it, {_finished(outcome)}.")
     return large
 
 
@@ -71,6 +94,9 @@ def _folder(work: Path, name: str) -> Path:
     return work / name
 
 
-def _finished(outcome: Outcome) -> None:
+def _finished(outcome: Outcome) -> str:
+    """How it went; raises TenorError where it was stopped."""
     if not outcome.finished:
         raise TenorError("Stopped before the network that is to be kept had begun, so there is no model yet. Go on with the same command and --resume.")
+    right = outcome.history[outcome.best_epoch - 1].get("validation_accuracy")
+    return plural(outcome.best_epoch, "epoch") + ("" if right is None else f", right on {right:.2%} of the validation rows")

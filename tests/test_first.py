@@ -1,4 +1,4 @@
-"""--preset best: a language model and a large network first, which then teach the small one."""
+"""--preset best: what the network learns from, the second time."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from tenor.api.classify import Classifier
 from tenor.errors import TenorError
 from tenor.jobs.prepare import Order
 from tenor.jobs.train import train
-from tenor.training import large, presets
+from tenor.training import first, presets
 from tenor.training.events import Events
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,33 +56,51 @@ def run(monkeypatch, tmp_path):
     return job
 
 
-def test_a_small_network_learns_from_a_large_one_that_read_no_test_or_validation_text(run, partly, tmp_path, monkeypatch):
-    heard, pretrain = [], large.pretrain
+def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teaches(run, partly, tmp_path, monkeypatch):
+    heard, pretrain = [], first.pretrain
 
     def listening(tokens, check, *rest):
         heard.append(len(tokens.ids) + len(check))
         return pretrain(tokens, check, *rest)
 
-    monkeypatch.setattr(large, "pretrain", listening)
+    monkeypatch.setattr(first, "pretrain", listening)
     metrics, said = run(partly)
     assert heard == [metrics["data"]["train"] + 250]
     assert "A language model (LSTM of 6 units a direction)" in said
-    assert "250 rows without a label are labelled by the logits of the large network times" in said
+    assert "250 rows without a label are labelled by the logits of the first model times" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["language"]["model"]["hidden"] == 6 and config["teachers"] == []
-    assert config["model"]["hidden"] == 4 and config["train"]["label_smoothing"] == 0.1
+    assert config["model"]["hidden"] == 4 and config["model"]["networks"] == 4 and config["train"]["epochs"] == 2 and config["train"]["label_smoothing"] == 0.1
     assert not (tmp_path / "b.training").exists()
 
 
-def test_it_stops_and_goes_on_in_every_stage(run, partly, tmp_path):
+def test_of_many_rows_it_teaches_itself(run, partly, tmp_path, monkeypatch):
+    monkeypatch.setattr(first, "SMALL", 100)
+    told, fit = [], first.fit
+
+    def listening(*rest):
+        pipeline, outcome = fit(*rest)
+        told.append((rest[1].ids, pipeline.model.networks))
+        return pipeline, outcome
+
+    monkeypatch.setattr(first, "fit", listening)
+    metrics, said = run(partly)
+    assert [(len(ids), networks) for ids, networks in told] == [(metrics["data"]["train"], 4)]
+    assert "A first model of the labelled rows alone, " in said and "language model" not in said
+    assert "250 rows without a label are labelled by the logits of the first model times" in said
+
+
+@pytest.mark.parametrize(("stages", "few"), [((1, 2), True), ((1,), False)])
+def test_it_stops_and_goes_on_in_every_stage(run, partly, tmp_path, monkeypatch, stages, few):
+    monkeypatch.setattr(first, "SMALL", 10_000 if few else 100)
     run(partly, "whole")
-    for stage in 1, 2:
+    for stage in stages:
         with pytest.raises(TenorError, match=r"no model yet\. Go on with the same command and --resume"):
             run(partly, events=StopIn(stage), resume=stage > 1)
         assert not (tmp_path / "b").exists()
         with pytest.raises(TenorError, match="An earlier run stopped"):
             run(partly)
-    metrics, _ = run(partly, events=StopIn(3), resume=True)
+    metrics, _ = run(partly, events=StopIn(len(stages) + 1), resume=True)
     assert not metrics["finished"]
     metrics, _ = run(partly, resume=True)
     assert metrics["finished"] and (tmp_path / "b" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
@@ -91,7 +109,7 @@ def test_it_stops_and_goes_on_in_every_stage(run, partly, tmp_path):
 def test_what_it_cannot_do_is_said(run, reviews):
     with pytest.raises(TenorError, match=r"learns from rows without a label, and .* has none"):
         run(reviews)
-    with pytest.raises(TenorError, match=r"learns a language model of its own\. Leave --from out"):
+    with pytest.raises(TenorError, match=r"trains twice, from nothing\. Leave --from out"):
         presets.preset("best", None, (presets.BASE.text, presets.BASE.model))
     with pytest.raises(TenorError, match="fit is not given"):
         Classifier(preset="best").fit(["a", "b", "c"] * 9, [0, 1, 2] * 9)
