@@ -74,7 +74,7 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
     assert not (tmp_path / "b.training").exists()
 
 
-def test_of_many_rows_it_teaches_itself(run, partly, tmp_path, monkeypatch):
+def test_of_many_rows_it_teaches_itself(run, partly, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
     told, fit = [], first.fit
 
