@@ -3,13 +3,17 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from conftest import order_texts
+from tenor import store
 from tenor.api.classify import Classifier
 from tenor.errors import TenorError
+from tenor.jobs import train as job
 from tenor.jobs.prepare import Order
 from tenor.jobs.train import train
+from tenor.pipelines.classification import Pipeline
 from tenor.training import first, presets
 from tenor.training.events import Events
 
@@ -74,20 +78,25 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
     assert not (tmp_path / "b.training").exists()
 
 
-def test_of_many_rows_it_teaches_itself(run, partly, monkeypatch):
+def test_of_many_rows_it_teaches_itself_and_both_models_answer(run, partly, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    told, fit = [], first.fit
+    made, joined = [], first.joined
 
-    def listening(*rest):
-        pipeline, outcome = fit(*rest)
-        told.append((rest[1].ids, pipeline.model.networks))
-        return pipeline, outcome
+    def listening(*both):
+        made.extend(both[:2])
+        return joined(*both)
 
-    monkeypatch.setattr(first, "fit", listening)
-    metrics, said = run(partly)
-    assert [(len(ids), networks) for ids, networks in told] == [(metrics["data"]["train"], 4)]
+    monkeypatch.setattr(job, "joined", listening)
+    _, said = run(partly)
     assert "A first model of the labelled rows alone, " in said and "language model" not in said
     assert "250 rows without a label are labelled by the logits of the first model times" in said
+    stored = store.read(tmp_path / "b")
+    together = Pipeline.rebuilt(stored, precision="float32")
+    texts, _ = order_texts(30, 4)
+    each = [p.logits(texts)[0] for p in made]
+    assert [p.model.networks for p in made] == [2, 2] and together.model.networks == 4 and np.abs(each[0] - each[1]).max() > 1e-3
+    np.testing.assert_allclose(together.logits(texts)[0], (each[0] + each[1]) / 2, atol=1e-3)
+    assert stored.config["temperature"] == together.temperature != 1
 
 
 @pytest.mark.parametrize(("stages", "few"), [((1, 2), True), ((1,), False)])
@@ -111,5 +120,7 @@ def test_what_it_cannot_do_is_said(run, reviews):
         run(reviews)
     with pytest.raises(TenorError, match=r"trains twice, from nothing\. Leave --from out"):
         presets.preset("best", None, (presets.BASE.text, presets.BASE.model))
+    with pytest.raises(TenorError, match="networks must be at least 2; got 1"):
+        presets.preset("best", networks=1)
     with pytest.raises(TenorError, match="fit is not given"):
         Classifier(preset="best").fit(["a", "b", "c"] * 9, [0, 1, 2] * 9)

@@ -24,7 +24,7 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
-from tenor.training.first import fit_first, is_few
+from tenor.training.first import fit_first, is_few, joined, second_of
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
@@ -63,9 +63,12 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     v, targets = data.split.validation, data.targets
     try:
         open_work(work, order.resume, say)
-        taught, told = _taught(data, teachers, train_texts, tokens, preset, events, work, say)
+        first, taught, told = _taught(data, teachers, train_texts, tokens, preset, events, work, say)
         learnt = time.perf_counter()
-        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], preset, events, work, start, taught)
+        second = second_of(preset, data.findings.train)
+        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], second, events, work, start, taught, first.pairs if first else None)
+        if first:
+            pipeline = joined(first, pipeline, preset)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
@@ -156,8 +159,8 @@ def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset) -
         kept_aside(list(dict.fromkeys([*data.texts(data.split.train), *data.others])), preset.train.seed)
 
 
-def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say) -> tuple[Taught | None, list[str]]:
-    """The rows without a label as the teachers label them, the preset's own first model among them; and the sentences that were said on it."""
+def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say) -> tuple[Pipeline | None, Taught | None, list[str]]:
+    """The rows without a label as the teachers label them, the preset's own first model among them; that one, if it will answer too; and the sentences that were said on it."""
     told: list[str] = []
 
     def tell(sentence: str) -> None:
@@ -165,17 +168,18 @@ def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], t
         say("Teacher", [sentence])
 
     v, targets = data.split.validation, data.targets[data.split.train]
+    first = None
     if preset.language:
         first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell)
         teachers = {**teachers, "the first model": first}
     if not teachers:
-        return None, told
+        return None, None, told
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
     *networks, linear = taught.weights
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
-    return taught, told
+    return None if is_few(data.findings.train) else first, taught, told
 
 
 def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:

@@ -1,12 +1,14 @@
-"""The model that teaches in `--preset best`, whose network is trained twice: the second time it learns from this one too.
+"""`--preset best` trains twice: a first model labels the texts without a label, and a second one learns from these too.
 
-Where many rows have a label, it is the network itself, trained on them alone. Where few have one, it must know more than they
-tell: a language model of all texts first, a large classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5).
+Where many rows have a label, the first model is of the same kind, trained on them alone, and both answer together: they err in
+different places. Where few have one, it must know more than they tell: a language model of all texts first, a large classifier
+from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teaches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def fit_first(
         labels: names in the model's order.
         train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes. train: the tokens of the first.
         others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
-        asked: of the network that it will teach; `asked.language` is of the language model.
+        asked: of the whole; `asked.language` is of the language model.
         events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
 
     Returns:
@@ -56,9 +58,27 @@ def fit_first(
     """
     if is_few(len(targets)):
         return _large(labels, train_texts, targets, validation_texts, validation_targets, others, asked, events, work, tell)
-    first, outcome = fit(labels, train, targets, validation_texts, validation_targets, asked, events, _folder(work, "first"))
+    first, outcome = fit(labels, train, targets, validation_texts, validation_targets, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
     tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
     return first
+
+
+def second_of(asked: Preset, rows: int) -> Preset:
+    """Settings of the model that learns from the first one too, if there is one; rows: that have a label."""
+    return asked if is_few(rows) or not asked.language else _with(asked, asked.model.networks - asked.model.networks // 2)
+
+
+def joined(first: Pipeline, second: Pipeline, asked: Preset) -> Pipeline:
+    """Both answer together; they are of one shape and read the same tokens and pairs."""
+    both = Pipeline(second.labels, second.tokenizer, second.text, asked.model, asked.train.device, asked.train.precision, second.pairs)
+    for member, trained in zip(both.network.members, (*first.network.members, *second.network.members), strict=True):
+        member.load_state_dict(trained.state_dict())
+    both.network.eval()
+    return both
+
+
+def _with(asked: Preset, networks: int) -> Preset:
+    return replace(asked, model=replace(asked.model, networks=networks))
 
 
 def _large(

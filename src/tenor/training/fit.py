@@ -14,7 +14,7 @@ import torch
 
 from tenor.config import TextConfig, check
 from tenor.data.batches import by_length, pack, shuffled
-from tenor.data.pairs import choose_pairs, counts_by_label
+from tenor.data.pairs import Pairs, choose_pairs, counts_by_label
 from tenor.data.text import Chunks, Ragged, Tokenizer
 from tenor.errors import TenorError
 from tenor.pipelines.classification import Pipeline
@@ -104,6 +104,7 @@ def fit(
     work: Path | None = None,
     start: Pretrained | None = None,
     taught: Taught | None = None,
+    pairs: Pairs | None = None,
 ) -> tuple[Pipeline, Outcome]:
     """Train a classifier; the caller's random state is left as it was.
 
@@ -115,6 +116,7 @@ def fit(
         work: folder for checkpoints; one found there is gone on with.
         start: what the network starts from; the tokenizer of `train` and pairs of words are then its own.
         taught: more texts to learn from, with a teacher's probabilities.
+        pairs: of words, to be read; None: those of the start, or chosen here if the settings want any.
 
     Returns:
         The classifier, and how it came to be.
@@ -128,7 +130,10 @@ def fit(
         whole, guesses = whole.followed_by(tokenizer.encode(taught.texts)), np.concatenate([train_targets, taught.shares.argmax(1)])
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
         counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
-        pairs = start.pairs if start else choose_pairs(whole, guesses, len(labels), len(tokenizer), preset.text.pairs) if preset.text.pairs else None
+        if start:
+            pairs = start.pairs
+        elif preset.text.pairs and not pairs:
+            pairs = choose_pairs(whole, guesses, len(labels), len(tokenizer), preset.text.pairs)
     with torch.random.fork_rng():
         seed_torch(preset.train.seed)
         try:

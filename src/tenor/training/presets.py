@@ -82,7 +82,7 @@ PRETRAIN = Preset(
 )
 
 
-# The best there is for its size: four small networks that answer together, trained twice; what the first ones say, and the linear model, labels the texts without a label for the second
+# The best there is for its size: four small networks that answer together. Two learn from the labelled rows; they and a linear model label the other texts, and the other two learn from all
 # (training/first.py). Measured step by step in docs/experiments.md.
 BEST = Preset(
     QUICK.text,
@@ -154,7 +154,10 @@ def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelCon
     found = PRESETS[name]
     if name not in ("article", "best") and rows is not None and rows < SMALL:  # best has the rows without a label
         found = replace(found, train=replace(found.train, **_small(rows)))
-    return changed(found, changes)
+    found = changed(found, changes)
+    if name == "best" and found.model.networks < 2:
+        raise TenorError(f"--preset best trains two models that answer together, so networks must be at least 2; got {found.model.networks}. For one network: train one, and a second with --teacher.")
+    return found
 
 
 def changed(start: Preset, changes: dict[str, Any]) -> Preset:
