@@ -99,7 +99,7 @@ def card(stored: store.Stored, found: dict[str, Any]) -> bytes:
     table = [f"| {name}, {r['rows']:,} | {r['accuracy']:.4f} ({r['accuracy_low']:.3f} to {r['accuracy_high']:.3f}) | {r['f1']:.4f} | {r['calibration_error']:.4f} |" for name, r in rows]
     text = (Path(__file__).parent / "box_card.md").read_text(encoding="utf-8")
     filled = text.format(
-        network=f"{plural(m['networks'], 'network')} of embedding {m['embedding']}, {m['layers']} x {'bidirectional ' if m['bidirectional'] else ''}{m['cell'].upper()} {m['hidden']}",
+        network=f"{plural(m.get('networks', 1), 'network')} of embedding {m['embedding']}, {m['layers']} x {'bidirectional ' if m['bidirectional'] else ''}{m['cell'].upper()} {m['hidden']}",
         weights=f"{sum(w.size for w in stored.weights.values()):,}", kind=config["weights"], megabytes=f"{found['bytes'] / 1e6:.1f}", labels=", ".join(config["labels"]),
         max_tokens=config["text"]["max_tokens"], command=config.get("command", ""), data="\n".join(f"- {s}" for s in metrics["data"]["sentences"]), table="\n".join(table),
         held_out="the last 5,000 rows of the article's split", error_is=ERROR_IS, calibrated=calibrated(None, metrics.get("calibration")), shrunk=shrunk(metrics["shrunk"]),

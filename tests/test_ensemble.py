@@ -15,6 +15,7 @@ from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.training.fit import Tokenised
 from tenor.training.fit import fit as fit_from
+from tenor.training.optimiser import clip, make_optimiser
 from tenor.training.presets import preset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -83,6 +84,20 @@ def test_a_folder_without_one_of_them_is_refused(three, tmp_path):
     store.write(tmp_path / "m", store.Stored(stored.config, stored.tokenizer, {k: v for k, v in stored.weights.items() if "networks.2." not in k}, {}, []), {})
     with pytest.raises(TenorError, match=r"do not fit the settings at networks\.2\."):
         Pipeline.rebuilt(store.read(tmp_path / "m"))
+
+
+def test_a_training_treats_each_as_if_it_were_alone(three):
+    """Its dense output has its rate, and its gradients are clipped by their own length."""
+    optimiser = make_optimiser(three.network, small(output_rate=3.3, embedding_rate=0.5).train)
+    shares = {id(p): group["share"] for group in optimiser.param_groups for p in group["params"]}
+    for name, p in three.network.named_parameters():
+        assert shares[id(p)] == (0.5 if "embedding" in name else 3.3 if ".output." in name else 1.0)
+    for i, p in enumerate(three.network.parameters()):
+        p.grad = torch.full_like(p, 1e-9) if i else torch.ones_like(p)  # one network's is far too long
+    clip(three.network, 0.6)
+    norms = [float(torch.stack([p.grad.norm() for p in member.parameters()]).norm()) for member in three.network.members]
+    assert norms[0] == pytest.approx(0.2, rel=1e-4)
+    assert all(float(p.grad.max()) == pytest.approx(1e-9) for member in three.network.members[1:] for p in member.parameters())
 
 
 def test_none_at_all_is_refused():

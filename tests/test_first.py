@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -52,12 +53,12 @@ def run(monkeypatch, tmp_path):
     tiny = replace(best.language, model=replace(best.language.model, hidden=6, embedding=5))
     monkeypatch.setitem(presets.PRESETS, "best", replace(best, language=tiny))
 
-    def job(source, name="b", events=None, resume=False):
+    def run_job(source, name="b", events=None, resume=False, **more):
         said = []
-        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, how="random"), baseline=False, resume=resume)
+        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, precision="float32", how="random", **more), baseline=False, resume=resume)
         return train(order, lambda _, sentences: said.extend(sentences), events or Events()), " ".join(said)
 
-    return job
+    return run_job
 
 
 def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teaches(run, partly, tmp_path, monkeypatch):
@@ -74,7 +75,7 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
     assert "250 rows without a label are labelled by the logits of the first model times" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["language"]["model"]["hidden"] == 6 and config["teachers"] == []
-    assert config["model"]["hidden"] == 4 and config["model"]["networks"] == 4 and config["train"]["epochs"] == 2 and config["train"]["label_smoothing"] == 0.1
+    assert config["model"]["hidden"] == 4 and config["model"]["networks"] == 4 and config["train"]["label_smoothing"] == 0.1
     assert not (tmp_path / "b.training").exists()
 
 
@@ -87,16 +88,38 @@ def test_of_many_rows_it_teaches_itself_and_both_models_answer(run, partly, tmp_
         return joined(*both)
 
     monkeypatch.setattr(job, "joined", listening)
-    _, said = run(partly)
+    metrics, said = run(partly, networks=3)
     assert "A first model of the labelled rows alone, " in said and "language model" not in said
     assert "250 rows without a label are labelled by the logits of the first model times" in said
     stored = store.read(tmp_path / "b")
     together = Pipeline.rebuilt(stored, precision="float32")
     texts, _ = order_texts(30, 4)
-    each = [p.logits(texts)[0] for p in made]
-    assert [p.model.networks for p in made] == [2, 2] and together.model.networks == 4 and np.abs(each[0] - each[1]).max() > 1e-3
-    np.testing.assert_allclose(together.logits(texts)[0], (each[0] + each[1]) / 2, atol=1e-3)
-    assert stored.config["temperature"] == together.temperature != 1
+    logits = [p.logits(texts)[0] for p in made]
+    assert [p.model.networks for p in made] == [1, 2] and together.model.networks == 3
+    np.testing.assert_allclose(together.logits(texts)[0], (logits[0] + 2 * logits[1]) / 3, atol=1e-3)
+    assert "1 network of the labelled rows and 2 that learnt from all answer together, right on" in said
+    assert metrics["calibration"]["temperature"] == stored.config["temperature"] == together.temperature
+    weights = [member.encoder.embedding.weight for p in made for member in p.network.members]
+    assert all((a - b).abs().max() > 1e-3 for a, b in combinations(weights, 2))
+
+
+def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
+    monkeypatch.setattr(first, "SMALL", 100)
+    trained, fit = [], job.fit
+
+    def listening(*rest):
+        trained.append(rest)
+        return fit(*rest)
+
+    monkeypatch.setattr(job, "fit", listening)
+    run(partly)
+    (rest,) = trained
+    settings, (taught, pairs) = rest[5], rest[-2:]
+    assert settings.train.seed == 1 and settings.model.networks == 2 and len(taught.texts) == 250 and pairs is not None
+
+
+def test_few_rows_in_all_get_more_epochs():
+    assert presets.preset("best", 300).train.epochs == 10 and presets.preset("best", 30_000).train.epochs == 2
 
 
 @pytest.mark.parametrize(("stages", "few"), [((1, 2), True), ((1,), False)])

@@ -37,7 +37,7 @@ def train(
     label: LabelColumnName = None,
     beside: Annotated[str | None, typer.Option(help="With --task tag: columns that are read beside the words, with commas between.")] = None,
     stars: Stars = "classes",
-    preset: Annotated[Literal["base", "quick", "best", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. best: learns from rows without a label too: several networks that answer together (hours, where fewer than 10,000 rows have a label). article: the classic tutorial network.")] = "base",
+    preset: Annotated[Literal["base", "quick", "best", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. best: learns from rows without a label too: several networks that answer together (hours, where fewer than 10,000 training rows have a label). article: the classic tutorial network.")] = "base",
     cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
     layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
@@ -99,7 +99,7 @@ def train(
     fixed = [name for name in GIVEN if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
-        raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
+        raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out{'' if fixed[0] == 'networks' else ', or pretrain with it'}.")
     order = Order(source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test, start, teacher or (), text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
     with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)

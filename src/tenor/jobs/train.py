@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tenor import store
 from tenor.box.names import model_folder
 from tenor.cells.hardware import choose_device
@@ -15,7 +17,7 @@ from tenor.data.columns import same_labels
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError, plural
 from tenor.jobs.prepare import Data, Order, prepare
-from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
+from tenor.jobs.work import Say, clear_work, is_as_asked, is_finished, open_work, work_folder
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.results.baseline import baseline
@@ -52,7 +54,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         return done.metrics | {"model": str(order.out), "history": done.history}
     data = prepare(order, progress)
     prepared = time.perf_counter()
-    preset = _preset(order, start, data.findings.train)
+    learnt_from = data.findings.train + (len(data.others) if wish.language else 0)
+    preset = _preset(order, start, learnt_from)
     train_texts = data.texts(data.split.train)
     _check_teachers(data, teachers, preset)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
@@ -69,6 +72,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], second, events, work, start, taught, first.pairs if first else None)
         if first:
             pipeline = joined(first, pipeline, preset)
+            told.append(_together(first, pipeline, data.texts(v), targets[v]))
+            say("Answer", told[-1:])
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
@@ -80,7 +85,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
-        "data": data.findings.to_json() | counts | {"sentences": sentences + told},
+        "data": data.findings.to_json() | counts | {"learnt_from": learnt_from, "sentences": sentences + told},
         "kernel": pipeline.network.path,
         "calibration": calibration,
         "seconds": _seconds((began, prepared, tokenised, learnt, fitted, calibrated), outcome),
@@ -120,10 +125,11 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
         return None
     stored = store.read(order.out)
     config = stored.config
-    preset = _preset(order, start, stored.metrics.get("data", {}).get("train"))
+    data = stored.metrics.get("data", {})
+    preset = _preset(order, start, data.get("learnt_from", data.get("train")))
     wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start)} | _taught_by(order, preset)
     earlier = {"teachers": [config["teacher"]] if config.get("teacher") else [], "language": None}  # what folders of before these settings mean
-    if not stored.metrics.get("finished") or any((earlier | config).get(k) != v for k, v in wanted.items()):
+    if not stored.metrics.get("finished") or not is_as_asked(earlier | config, wanted):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
 
@@ -180,6 +186,13 @@ def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], t
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
     return None if is_few(data.findings.train) else first, taught, told
+
+
+def _together(first: Pipeline, both: Pipeline, texts: list[str], targets: np.ndarray) -> str:
+    """What the folder's history does not show."""
+    networks, old = both.model.networks, first.model.networks
+    found = f", right on {(both.probabilities(texts)[0].argmax(1) == targets).mean():.2%} of the validation rows" if len(targets) else ""
+    return f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all answer together{found}. Curves and history are of the latter."
 
 
 def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:

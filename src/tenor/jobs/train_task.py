@@ -12,7 +12,7 @@ from tenor.config import check
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError
 from tenor.jobs.kinds import Made, TaskOrder, kind_of
-from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
+from tenor.jobs.work import Say, clear_work, is_as_asked, is_finished, open_work, work_folder
 from tenor.results.curves import draw
 from tenor.training.events import Events
 from tenor.training.loop import Outcome
@@ -61,7 +61,7 @@ def _asked(order: TaskOrder) -> dict[str, Any]:
 
 def _finished(order: TaskOrder, say: Say) -> dict[str, Any]:
     done = store.read(order.out)
-    if not done.metrics.get("finished") or any(done.config.get(k) != v for k, v in _asked(order).items()):
+    if not done.metrics.get("finished") or not is_as_asked(done.config, _asked(order)):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     say("Resume", [f"{order.out} is finished already; nothing to do."])
     return done.metrics | {"model": str(order.out), "history": done.history}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tenor import store
 from tenor.errors import TenorError
@@ -54,3 +55,17 @@ def clear_work(work: Path, only_empty: bool = False) -> None:
 
 def _begun(work: Path) -> bool:
     return any(work.rglob(CHECKPOINT))  # a run of several trainings has a folder for each
+
+
+def is_as_asked(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a model folder's record is what a training asks for."""
+    for name, value in wanted.items():
+        found = config.get(name)
+        if isinstance(value, dict) and isinstance(found, dict):
+            found = {setting: meant for setting, meant in _LATER.items() if setting in value} | found
+        if found != value:
+            return False
+    return True
+
+
+_LATER = {"networks": 1}  # settings that older folders do not name, with what they mean there

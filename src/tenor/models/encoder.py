@@ -18,7 +18,7 @@ from tenor.errors import TenorError
 CELLS: dict[str, type[LSTM] | type[GRU] | type[RNN]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
-# A Reader's table has a row of all gates for every word. Beyond this it costs more memory than the speed is worth.
+# A Reader's table has a row of all gates for every word. Beyond this all of a model's cost more memory than the speed is worth.
 MOST_TABLE_BYTES = 512 << 20
 
 
@@ -108,10 +108,10 @@ class Encoder(nn.Module):
         self.eval()
         layer, table = self.recurrent, self.embedding.weight
         sums = layer.directions * (4 if layer.cell == "gru" else len(layer.weight_hh_l0) // layer.hidden_size) * -(-layer.hidden_size // 16) * 16
-        fits = len(table) * sums * (4 if self.reading == torch.float32 else 2) <= MOST_TABLE_BYTES
+        fits = len(table) * sums * (4 if self.reading == torch.float32 else 2) <= MOST_TABLE_BYTES // self.config.networks
         eight = self.reading == torch.int8  # asked for: had, or refused
         if eight and not fits:
-            raise TenorError(f"Precision int8 looks words up in a table, which for this model takes more than {MOST_TABLE_BYTES >> 20} MB. Use bfloat16 or float32.")
+            raise TenorError(f"Precision int8 looks words up in a table, which for this model takes more than {MOST_TABLE_BYTES // self.config.networks >> 20} MB. Use bfloat16 or float32.")
         if eight or (self.config.layers == 1 and fits and layer.path.startswith("native")):
             weights: list[Weights] = [(w_ih, w_hh, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layer.all_weights]
             self._reader = (self._taken(), Reader(layer.cell, table, weights, self.reading))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +22,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        single = replace(config, networks=1)
-        self.networks = nn.ModuleList(TextClassifier(vocab, labels, single, dtype) for _ in range(config.networks))
+        self.networks = nn.ModuleList(TextClassifier(vocab, labels, config, dtype) for _ in range(config.networks))
 
     @property
     def members(self) -> list[TextClassifier]:

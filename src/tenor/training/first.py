@@ -65,7 +65,10 @@ def fit_first(
 
 def second_of(asked: Preset, rows: int) -> Preset:
     """Settings of the model that learns from the first one too, if there is one; rows: that have a label."""
-    return asked if is_few(rows) or not asked.language else _with(asked, asked.model.networks - asked.model.networks // 2)
+    if is_few(rows) or not asked.language:
+        return asked
+    other = replace(asked, train=replace(asked.train, seed=asked.train.seed + 1))  # other first weights: both answer together
+    return _with(other, asked.model.networks - asked.model.networks // 2)
 
 
 def joined(first: Pipeline, second: Pipeline, asked: Preset) -> Pipeline:
@@ -117,6 +120,6 @@ def _folder(work: Path, name: str) -> Path:
 def _finished(outcome: Outcome) -> str:
     """How it went; raises TenorError where it was stopped."""
     if not outcome.finished:
-        raise TenorError("Stopped before the network that is to be kept had begun, so there is no model yet. Go on with the same command and --resume.")
+        raise TenorError("Stopped before the last training had begun, so there is no model yet. Go on with the same command and --resume.")
     right = outcome.history[outcome.best_epoch - 1].get("validation_accuracy")
     return plural(outcome.best_epoch, "epoch") + ("" if right is None else f", right on {right:.2%} of the validation rows")

@@ -105,7 +105,16 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> RowAdamW:
 
 
 def clip(model: nn.Module, most: float) -> None:
-    """Scale all gradients together so that their global norm is at most `most`; 0: leave them. Sparse ones come out coalesced."""
+    """Scale all gradients together so that their global norm is at most `most`; 0: leave them. Sparse ones come out coalesced.
+
+    Networks that learn side by side are scaled each by itself; the gradients of the mean of their losses are then as small a part of those that each would have alone.
+    """
+    parts = getattr(model, "members", [model])
+    for part in parts:
+        _clip(part, most / len(parts))
+
+
+def _clip(model: nn.Module, most: float) -> None:
     numbers = []
     for p in model.parameters():
         if p.grad is not None and p.grad.is_sparse:

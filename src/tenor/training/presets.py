@@ -138,7 +138,7 @@ def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelCon
 
     Args:
         name: a key of PRESETS.
-        rows: number of rows to train on, to which base and quick fit their epochs and batches; None: as for many.
+        rows: number of rows to train on (of best, those without a label too), to which all but article fit their epochs and batches; None: as for many.
         start: settings of the model that the training starts from, which then has its tokens and sizes.
         changes: settings of TextConfig, ModelConfig, TrainConfig or SplitConfig by name.
 
@@ -152,11 +152,11 @@ def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelCon
     if start:
         return changed(_fine_tuning(name, rows, *start), changes)
     found = PRESETS[name]
-    if name not in ("article", "best") and rows is not None and rows < SMALL:  # best has the rows without a label
+    if name != "article" and rows is not None and rows < SMALL:
         found = replace(found, train=replace(found.train, **_small(rows)))
     found = changed(found, changes)
     if name == "best" and found.model.networks < 2:
-        raise TenorError(f"--preset best trains two models that answer together, so networks must be at least 2; got {found.model.networks}. For one network: train one, and a second with --teacher.")
+        raise TenorError(f"--preset best trains networks that answer together, so networks must be at least 2; got {found.model.networks}. For one network: train one, and a second with --teacher.")
     return found
 
 
