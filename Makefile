@@ -7,6 +7,8 @@ TORCH ?= torch==2.13.0
 .PHONY: demo test lint bench box aarch64 clean
 
 demo: .venv/installed
+	$(BIN)/tenor predict "I expected to hate it, but I loved every page." "The plot is thin and the jokes are worse."
+	@echo
 	$(BIN)/tenor train sample --out runs/demo --overwrite
 	@echo
 	$(BIN)/tenor predict -m runs/demo "The soup was delicious and the staff were so kind." \

@@ -43,7 +43,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         seed: the same seed and data give the same model.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32" or "bfloat16".
-        start: a model to start from, pretrained or trained: a folder, or "reviews-en", in installs that have it. Tokens, sizes and weights are then its own, and where the labels are
+        start: a model to start from, pretrained or trained: a folder, or "reviews-en". Tokens, sizes and weights are then its own, and where the labels are
             the same its answers too; cell, layers, hidden, embedding, bidirectional, networks, vocab and tokens cannot be chosen.
 
     After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.

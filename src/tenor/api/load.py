@@ -23,7 +23,7 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     """The estimator (Classifier, Generator, Tagger, Transcriber, Translator) of a model folder, whoever wrote it; needs no training data and executes nothing.
 
     Args:
-        folder: of the model, or "reviews-en", in installs that have it (a folder of that name is "./reviews-en").
+        folder: of the model, or "reviews-en" (a folder of that name is "./reviews-en").
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-BF16 and VNNI).
 

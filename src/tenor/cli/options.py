@@ -10,7 +10,7 @@ import typer
 from tenor.errors import TenorError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
-Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or reviews-en, in installs that have it (make box makes it).")]
+Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or reviews-en, which ships with Tenor.")]
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
 LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
 Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]
