@@ -122,3 +122,10 @@ def test_mistakes_are_said(data):
             Classifier(start=start).fit(texts, labels)
     with pytest.raises(NotFittedError):
         Classifier().predict(["a"])
+
+
+def test_a_score_without_a_common_label_is_refused(pipeline):
+    model = Classifier.of(pipeline.stored({}, {}, []))
+    assert model.score(["early late"], ["neg"]) in (0.0, 1.0)
+    with pytest.raises(TenorError, match="labels of the model, 'neg', 'pos'; got 'bad', 'good'"):
+        model.score(["early late", "late"], ["bad", "good"])

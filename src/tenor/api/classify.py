@@ -152,6 +152,14 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         labels: np.ndarray = self.classes_[best]
         return labels
 
+    def score(self, X: Sequence[str], y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy. Raises TenorError if the model knows none of the labels of y: all would be wrong for want of a common word."""
+        check_is_fitted(self, "pipeline_")
+        asked, known = list(dict.fromkeys(np.asarray(y).tolist())), self.classes_.tolist()
+        if asked and not set(asked) & set(known):
+            raise TenorError(f"y must hold labels of the model, {', '.join(map(repr, known))}; got {', '.join(map(repr, asked[:5]))}. Rename them.")
+        return float(super().score(X, y, sample_weight))
+
     @classmethod
     def _rebuilt(cls, stored: store.Stored, device: Device, precision: ReadingPrecision) -> Pipeline:
         return Pipeline.rebuilt(stored, device, precision)

@@ -100,6 +100,7 @@ def answer(
         raise TenorError("-o goes with -i FILE; texts and pipes are answered on standard output.")
     say = Talk(as_json)
     with say.console.status("Loading ..."):
+        from tenor.jobs.answers import ReadsFiles
         from tenor.jobs.predict import predict_file, predict_pipe
     answerer = open_model()
     if source is None:
@@ -109,6 +110,8 @@ def answer(
             return
         for given, answer in zip(texts or [], answers, strict=True):
             out.print(answerer.line(given, answer))
+            if len(given) < 200 and Path(given).is_file() and not isinstance(answerer, ReadsFiles):
+                err.print(escape(f"There is a file {given}, and this answered its name. For its rows: {command} -i {given} -o answers.csv"))
         return
     if source == "-":
         for line, answer in predict_pipe(answerer, sys.stdin.fileno()):

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tenor import store
 from tenor.box.names import model_folder
 from tenor.cells.hardware import choose_device
@@ -54,8 +52,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         return done.metrics | {"model": str(order.out), "history": done.history}
     data = prepare(order, progress)
     prepared = time.perf_counter()
-    learnt_from = data.findings.train + (len(data.others) if wish.language else 0)
-    preset = _preset(order, start, learnt_from)
+    preset = _preset(order, start, _learnt_from(data, wish))
     train_texts = data.texts(data.split.train)
     _check_teachers(data, teachers, preset)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
@@ -68,12 +65,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         open_work(work, order.resume, say)
         first, taught, told = _taught(data, teachers, train_texts, tokens, preset, events, work, say)
         learnt = time.perf_counter()
-        second = second_of(preset, data.findings.train)
-        pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], second, events, work, start, taught, first.pairs if first else None)
-        if first:
-            pipeline = joined(first, pipeline, preset)
-            told.append(_together(first, pipeline, data.texts(v), targets[v]))
-            say("Answer", told[-1:])
+        pipeline, outcome = _learning(data, tokens, preset, events, work, start, taught, first)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
@@ -85,7 +77,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
-        "data": data.findings.to_json() | counts | {"learnt_from": learnt_from, "sentences": sentences + told},
+        "data": data.findings.to_json() | counts | {"learnt_from": _learnt_from(data, preset), "sentences": sentences + told + _answer(first, pipeline, data, say)},
         "kernel": pipeline.network.path,
         "calibration": calibration,
         "seconds": _seconds((began, prepared, tokenised, learnt, fitted, calibrated), outcome),
@@ -117,6 +109,11 @@ def _seconds(times: tuple[float, ...], outcome: Outcome) -> dict[str, float]:
 
 def _preset(order: Order, start: Pretrained | None, rows: int | None) -> Preset:
     return order.preset(rows, (start.text, start.model) if start else None)
+
+
+def _learnt_from(data: Data, preset: Preset) -> int:
+    """Rows, by which a preset sets its epochs."""
+    return data.findings.train + (len(data.others) if preset.language else 0)
 
 
 def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
@@ -188,11 +185,25 @@ def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], t
     return None if is_few(data.findings.train) else first, taught, told
 
 
-def _together(first: Pipeline, both: Pipeline, texts: list[str], targets: np.ndarray) -> str:
-    """What the folder's history does not show."""
-    networks, old = both.model.networks, first.model.networks
-    found = f", right on {(both.probabilities(texts)[0].argmax(1) == targets).mean():.2%} of the validation rows" if len(targets) else ""
-    return f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all answer together{found}. Curves and history are of the latter."
+def _learning(
+    data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, start: Pretrained | None, taught: Taught | None, first: Pipeline | None
+) -> tuple[Pipeline, Outcome]:
+    """The last training; a first model then answers with what it made."""
+    v, targets = data.split.validation, data.targets
+    settings = second_of(preset, data.findings.train)
+    pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], settings, events, work, start, taught, first.pairs if first else None)
+    return joined(first, pipeline, preset) if first else pipeline, outcome
+
+
+def _answer(first: Pipeline | None, both: Pipeline, data: Data, say: Say) -> list[str]:
+    """Who answers, which the folder's history does not show."""
+    if not first:
+        return []
+    networks, old, v = both.model.networks, first.model.networks, data.split.validation
+    found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
+    sentences = [f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all answer together{found}. Curves and history are of the latter."]
+    say("Answer", sentences)
+    return sentences
 
 
 def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:

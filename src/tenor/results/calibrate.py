@@ -14,6 +14,7 @@ from tenor.pipelines.classification import Pipeline
 
 BINS = 15  # as in Guo et al. 2017, arXiv 1706.04599v2
 RANGE = (0.05, 20.0)  # of the temperature
+PRIOR = 0.3  # width of the belief in a temperature of 1, of its logarithm: trainings here had 0.45 to 1.6
 
 
 def expected_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -36,7 +37,8 @@ def expected_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
 def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """What logits are best divided by: the least negative log-likelihood (temperature scaling, Guo et al. 2017).
 
-    A weak belief in 1 (a normal prior of width 1 on the logarithm) keeps it finite where every row is right; against hundreds of rows it weighs nothing.
+    A belief in 1 (a normal prior on its logarithm) keeps it there where few rows speak, and finite where every row is right: 24 rows that were nearly all right gave 0.21 under a prior of width 1,
+    and other rows then were off by 0.19, before by 0.09. Against hundreds of rows it weighs little: rows alone fix the logarithm to about 1.4 / sqrt(rows).
 
     Args:
         logits: [rows, 1] (two labels) or [rows, labels].
@@ -47,7 +49,7 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     def cost(log_temperature: float) -> float:
         scores = logits / np.exp(log_temperature)
         likely = log_expit(np.where(targets == 1, scores[:, 0], -scores[:, 0])) if scores.shape[1] == 1 else log_softmax(scores, axis=1)[rows, targets]
-        return float(log_temperature**2 / 2 - likely.sum())
+        return float((log_temperature / PRIOR) ** 2 / 2 - likely.sum())
 
     low, high = np.log(RANGE)
     return float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x))

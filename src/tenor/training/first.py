@@ -99,6 +99,7 @@ def _large(
     same = {key: getattr(asked.train, key) for key in ("seed", "device", "precision")}
     assert asked.language
     language = changed(asked.language, same)
+    tell("Few training rows have a label, so a large network labels the others first: three trainings, of its language model, of it, and of what is kept. They may take hours; --resume goes on after any stop.")
     learn, check = kept_aside(list(dict.fromkeys([*train_texts, *others])), language.train.seed)
     tokens = Tokenised.of(learn, language.text)
     start, outcome = pretrain(tokens, check, language, events, _folder(work, "language"))
