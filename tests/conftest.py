@@ -22,6 +22,7 @@ if "TENOR_TEST_ENGINE" in os.environ:  # another build of the engine: sanitized,
     sys.modules["tenor.cells._engine"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["tenor.cells._engine"])
 
+import commands
 from tenor.pipelines.classification import Pipeline
 from tenor.training import fit as fitting
 from tenor.training.events import Events
@@ -121,8 +122,7 @@ def tenor(tmp_path: Path) -> Callable[..., Result]:
 
     def run(*arguments: object, stdin: str = "") -> Result:
         environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
-        command = [sys.executable, "-c", "from tenor.cli import main; main()", *map(str, arguments)]
-        return Result(subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300, check=False))
+        return Result(commands.run(arguments, tmp_path, stdin, environment))
 
     return run
 
@@ -131,6 +131,5 @@ def tenor(tmp_path: Path) -> Callable[..., Result]:
 def model(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Path:
     """A model folder that the command line wrote."""
     folder = tmp_path_factory.mktemp("models") / "model"
-    command = [sys.executable, "-c", "from tenor.cli import main; main()", "train", reviews, "--out", folder, "--hidden", "8", "--embedding", "8", "--epochs", "2"]
-    subprocess.run([str(c) for c in command], check=True, capture_output=True, timeout=300)
+    commands.run(["train", reviews, "--out", folder, "--hidden", "8", "--embedding", "8", "--epochs", "2"], folder.parent).check_returncode()
     return folder

@@ -3,12 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import commands
 import tenor as package
 from tenor import Classifier, TenorError, store
 from tenor.box import names
@@ -32,7 +31,7 @@ def run(box, *arguments, stdin=""):
     """A command in a process of its own that has this box, in the folder beside it."""
     code = f"import pathlib; from tenor.box import names; names.FOLDER = pathlib.Path({str(box)!r}); from tenor.cli import main; main()"
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], input=stdin, capture_output=True, text=True, cwd=box.parent, env=environment, timeout=300, check=False)
+    return commands.run(arguments, box.parent, stdin, environment, code)
 
 
 def test_commands_without_a_model_use_it_and_say_so_once(box, reviews, model):
