@@ -16,6 +16,7 @@ import numpy as np
 
 from tenor.errors import TenorError, plural
 from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
@@ -56,10 +57,12 @@ def fit_first(
     Raises:
         TenorError: as pretrain and fit; or the training was asked to stop, and its checkpoint waits.
     """
+    start, tokens, settings, name = None, train, _with(asked, asked.model.networks // 2), "A first model of the labelled rows alone"
     if is_few(len(targets)):
-        return _large(labels, train_texts, targets, validation_texts, validation_targets, others, asked, events, work, tell)
-    first, outcome = fit(labels, train, targets, validation_texts, validation_targets, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
-    tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
+        start, settings = _language(train_texts, others, asked, events, work, tell)
+        tokens, name = Tokenised.of(train_texts, settings.text, start.tokenizer), "A large classifier from it"
+    first, outcome = fit(labels, tokens, targets, validation_texts, validation_targets, settings, events, _folder(work, "large" if start else "first"), start)
+    tell(f"{name}, {_finished(outcome)}.")
     return first
 
 
@@ -84,18 +87,10 @@ def _with(asked: Preset, networks: int) -> Preset:
     return replace(asked, model=replace(asked.model, networks=networks))
 
 
-def _large(
-    labels: Sequence[Any],
-    train_texts: Sequence[str],
-    targets: np.ndarray,
-    validation_texts: Sequence[str],
-    validation_targets: np.ndarray,
-    others: Sequence[str],
-    asked: Preset,
-    events: Events,
-    work: Path,
-    tell: Callable[[str], None],
-) -> Pipeline:
+def _language(
+    train_texts: Sequence[str], others: Sequence[str], asked: Preset, events: Events, work: Path, tell: Callable[[str], None]
+) -> tuple[Pretrained, Preset]:
+    """A language model of all texts, and the settings of a classifier from it."""
     same = {key: getattr(asked.train, key) for key in ("seed", "device", "precision")}
     assert asked.language
     language = changed(asked.language, same)
@@ -107,10 +102,7 @@ def _large(
     heard = outcome.history[outcome.best_epoch - 1]["validation_loss"]
     size = f"{language.model.cell.upper()} of {plural(language.model.hidden, 'unit')} a direction"
     tell(f"A language model ({size}) of {len(learn):,} texts: {heard:.3f} nats a word among the drawn after {plural(outcome.best_epoch, 'epoch')}.")
-    settings = preset("base", len(train_texts), (start.text, start.model), label_smoothing=asked.train.label_smoothing, **same)
-    large, outcome = fit(labels, Tokenised.of(train_texts, settings.text, start.tokenizer), targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
-    tell(f"A large classifier from it, {_finished(outcome)}.")
-    return large
+    return start, preset("base", len(train_texts), (start.text, start.model), label_smoothing=asked.train.label_smoothing, **same)
 
 
 def _folder(work: Path, name: str) -> Path:
