@@ -69,7 +69,7 @@ def test_a_start_says_which_settings_of_the_preset_do_not_hold(texts, reviews, t
     said: list[str] = []
     train(Order(str(reviews), tmp_path / "m", lambda rows, start=None: preset_of("base", rows, start, epochs=1, max_tokens=30), baseline=False, start=tmp_path / "p"), lambda _, s: said.extend(s), Events())
     (why,) = [s for s in said if s.startswith("Because it starts there")]
-    assert "embedding 5 (not 128)" in why and "weight_decay 0.01 (not 0.0)" in why and "cell" not in why and "epochs 1" in why and "max_tokens 30" in why
+    assert "embedding_dropout 0.3 (not 0.4)" in why and "embedding 5" not in why and "weight_decay 0.01 (not 0.0)" in why and "cell" not in why and "epochs 1" in why and "max_tokens 30" in why
 
 
 def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_path):

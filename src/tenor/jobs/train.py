@@ -27,7 +27,7 @@ from tenor.training.events import Events
 from tenor.training.first import fit_first, is_few, joined, second_of
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
-from tenor.training.presets import Preset
+from tenor.training.presets import GIVEN, Preset
 from tenor.training.pretrain import kept_aside
 from tenor.training.teacher import Taught, teach
 
@@ -147,7 +147,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
-    changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k]]
+    changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "pairs", "vectors")]  # those are the start's own, as was said
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
