@@ -150,7 +150,7 @@ def test_json_errors_are_json_too(tenor):
 
 def test_rows_that_a_model_was_trained_on_are_warned_of(tenor, model, reviews, tmp_path):
     seen = tenor("evaluate", reviews, "-m", model)
-    assert "Warning: this model has seen 240 rows of" in seen.out and "On 60 rows that it has not seen: tenor info" in seen.out
+    assert "Warning: this model has seen 240 rows of" in seen.out and "Its result on 60 rows that it has not seen is in its card" in seen.out
     assert any("has seen 240 rows" in note for note in tenor("evaluate", reviews, "-m", model, "--json").json["notes"])
     assert "has seen 240 rows" in tenor("shrink", model, "--out", "s", "--check", reviews).out and "has seen 240 rows" in (tmp_path / "s" / "README.md").read_text()
     (tmp_path / "new.csv").write_bytes(reviews.read_bytes())

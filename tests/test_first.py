@@ -72,6 +72,7 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
     metrics, said = run(partly)
     assert heard == [metrics["data"]["train"] + 250]
     assert "A language model (LSTM of 6 units a direction)" in said
+    assert "250 rows without a label; 250 texts of them are learnt from too." in said
     assert "250 rows without a label are labelled by the logits of the first model times" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["language"]["model"]["hidden"] == 6 and config["teachers"] == []
@@ -90,6 +91,7 @@ def test_of_many_rows_it_teaches_itself_and_both_models_answer(run, partly, tmp_
     monkeypatch.setattr(job, "joined", listening)
     metrics, said = run(partly, networks=3)
     assert "A first model of the labelled rows alone, " in said and "language model" not in said
+    assert "250 rows without a label; 250 texts of them are learnt from too." in said
     assert "250 rows without a label are labelled by the logits of the first model times" in said
     stored = store.read(tmp_path / "b")
     together = Pipeline.rebuilt(stored, precision="float32")

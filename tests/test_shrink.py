@@ -47,6 +47,7 @@ def test_the_command_says_what_it_came_to(tenor, model, reviews):
     assert "Weights stored as int8" in done.out and "of 300 answers changed" in done.out and "MB in all instead of" in done.out
     plain = tenor("shrink", "s", "--out", "b", "--weights", "bfloat16", "--json")
     assert plain.json["weights"] == "bfloat16" and "check" not in plain.json
+    assert "s has int8 weights already, so nothing would change." in tenor("shrink", "s", "--out", "again").err
     assert tenor("predict", "late", "-m", "s", "--json").json[0]["label"] == tenor("predict", "late", "-m", model, "--json").json[0]["label"]
     assert "stored as int8" in tenor("info", "s").out and "What that cost was not measured" in tenor("info", "b").out
     assert tenor("shrink", model, "--out", "s").code == 2  # nothing is overwritten unasked

@@ -93,7 +93,7 @@ def answer(
 ) -> None:
     """What a command does that answers texts, a file, or the lines of a pipe. open_model: makes the Answerer, once the options are known to fit each other."""
     if bool(texts) == (source is not None):
-        raise TenorError(f'Give texts, or a file with -i (one of the two): {command} "a text" -m MODEL, or {command} -i FILE -o FILE -m MODEL.')
+        raise TenorError(f'Give texts, or a file with -i (one of the two): {command} "a text" -m MODEL, or {command} -i FILE -o FILE -m MODEL; -i - reads the lines of a pipe.')
     if source is not None and source != "-" and target is None:
         raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")
     if target is not None and source in (None, "-"):

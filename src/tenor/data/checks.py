@@ -28,14 +28,14 @@ class Findings:
     repeated: int  # validation rows with the text of a training row
     balance: dict[str, float]  # share of each label in the training rows
 
-    def sentences(self, dropped: bool) -> list[str]:
-        """One sentence a finding; the first is always the balance."""
+    def sentences(self, dropped: bool, learnt: int = 0) -> list[str]:
+        """One sentence a finding; the first is always the balance. dropped: whether rows with the text of a test row were; learnt: texts without a label that are learnt from."""
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.balance.items())
         out = [f"Labels in the training rows: {shares}."]
         if max(self.balance.values()) > 0.8:
             out.append("One label holds more than 80 % of them: read F1 and AUC, not the accuracy alone.")
         if self.unlabelled:
-            out.append(f"{plural(self.unlabelled, 'row')} without a label; kept apart.")
+            out.append(f"{plural(self.unlabelled, 'row')} without a label; {f'{learnt:,} texts of them are learnt from too' if learnt else 'left out'}.")
         if self.empty:
             out.append(f"{plural(self.empty, 'text')} without words; kept, and answered with what holds for a text of no words.")
         if self.duplicates:

@@ -108,9 +108,11 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
     unknown = {x for x in labels if x not in index and x.casefold() not in index}
     if unknown:
         first = sorted(unknown)[0]
+        ratings = all(_stars(x) is not None for x in unknown) and {sentiment_of(k) for k in known} == {0, 1}
+        way = "--stars 5 or --stars 10 makes negative and positive of ratings; else choose" if ratings else "Choose"
         raise TenorError(
             f"{owner} the labels {', '.join(map(str, known))}; {source} has {first!r}"
-            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}{nearest(first, map(str, known))} Choose the right column with --label."
+            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}{nearest(first, map(str, known))} {way} the right column with --label."
         )
     return [index[x] if x in index else index[x.casefold()] for x in labels]
 

@@ -63,7 +63,7 @@ def seen_in_training(stored: Stored, source: str, part: str | None) -> list[str]
     if official and part == "test":
         return []
     unseen = stored.metrics.get("test", {}).get("rows", 0)
-    way = "Rows that it has not seen: --part test." if official else f"On {plural(unseen, 'row')} that it has not seen: tenor info MODEL." if unseen else "Take rows that it has not seen."
+    way = "Rows that it has not seen: --part test." if official else f"Its result on {plural(unseen, 'row')} that it has not seen is in its card, which tenor info shows." if unseen else "Take rows that it has not seen."
     return [f"Warning: this model has seen {plural(rows, 'row')} of {source} in its training (split: {stored.metrics.get('split')}), so the accuracy here is better than on new texts. {way}"]
 
 

@@ -90,7 +90,7 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     if not others and (order.teachers or wish.language):
         learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
         raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or {way}.")
-    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap)], others)
+    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap, learnt=len(others))], others)
 
 
 def _read(source: str, order: Order, progress: Progress | None) -> Rows:

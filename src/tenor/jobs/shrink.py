@@ -50,8 +50,11 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
     folder = model_folder(order.model)
     stored = store.read(folder)
     store.check_free(order.out, order.overwrite)
+    kept = stored.config.get("weights", "float32")
+    if kept == order.weights and not order.labels and order.check is None:
+        raise TenorError(f"{order.model} has {kept} weights already, so nothing would change. Choose another kind with --weights.")
     inside = packed(stored.weights, order.weights)
-    found: dict[str, Any] = {"weights": order.weights, "weight_bytes_before": _bytes(packed(stored.weights, stored.config.get("weights", "float32"))), "weight_bytes": _bytes(inside)}
+    found: dict[str, Any] = {"weights": order.weights, "weight_bytes_before": _bytes(packed(stored.weights, kept)), "weight_bytes": _bytes(inside)}
     small = replace(stored, weights=unpacked(inside, order.weights))
     if order.check is not None:
         found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress) | {"notes": seen_in_training(stored, order.check, order.part)}
