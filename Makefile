@@ -17,7 +17,7 @@ demo: .venv/installed
 	@echo "Everything is in runs/demo: open runs/demo/report.html; the model card is runs/demo/README.md."
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

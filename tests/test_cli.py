@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import re
+import subprocess
+import sys
 import tarfile
 from importlib.metadata import version
 
@@ -53,6 +55,13 @@ def test_every_command_has_help_with_an_example(tenor):
     for command in ("train", "evaluate", "predict", "info", "data"):
         done = tenor(command, "--help")
         assert done.code == 0 and "Example" in done.out and "--json" in done.out
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "1000 None"), ({"GOMP_SPINCOUNT": "5"}, "5 None"), ({"OMP_WAIT_POLICY": "passive"}, "None passive")])
+def test_threads_may_sleep_before_torch_is_loaded(given, found):
+    code = "import os, sys, tenor.cli.app as a; a.app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules); a.main()"
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | given
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout == f"{found} False\n"
 
 
 def test_version(tenor):

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells import via_torch
 from tenor.cells.checks import check_hx, check_like, check_settings, check_state
+from tenor.cells.dropout import dropout
 from tenor.cells.kernels import Kernel, Pass, choose, lacks_format
 from tenor.cells.places import places_of
 from tenor.cells.reference import Weights
@@ -186,7 +187,7 @@ class _Recurrent(nn.Module):
         groups: list[Weights] = []
         for suffix in self._suffixes(layer):
             w_ih, w_hh, b_ih, b_hh = (getattr(self, name + suffix, None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-            groups.append((w_ih, F.dropout(w_hh, self.weight_dropout, self.training) if self.weight_dropout else w_hh, b_ih, b_hh))  # type: ignore[arg-type]
+            groups.append((w_ih, dropout(w_hh, self.weight_dropout, self.training) if self.weight_dropout else w_hh, b_ih, b_hh))  # type: ignore[arg-type]
         return groups, [getattr(self, "weight_hr" + s) for s in self._suffixes(layer)] if self.proj_size else None
 
     def _layers(self, x: Tensor, batch_sizes: Tensor, h0: Tensor, c0: Tensor | None, compute: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -202,7 +203,7 @@ class _Recurrent(nn.Module):
         h_n, c_n = [], []
         for layer in range(self.num_layers):
             if layer:
-                x = F.dropout(x, self.dropout, self.training)
+                x = dropout(x, self.dropout, self.training)
             if variational and len(x):
                 x = x * F.dropout(x.new_ones(batch, x.shape[1]), self.variational_dropout)[places_of(batch_sizes).rows.to(x.device)]
             here = slice(layer * self.directions, (layer + 1) * self.directions)

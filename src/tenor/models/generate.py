@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenor.cells.dropout import dropout
 from tenor.cells.reader import need_8_bits
 from tenor.cells.stepper import States, Stepper
 from tenor.cells.writer import Writer
@@ -75,7 +76,7 @@ class TextGenerator(nn.Module):
 
     def logits(self, out: Tensor) -> Tensor:
         """[..., H] -> [..., V]"""
-        out = F.dropout(out, self.config.dropout, self.training)
+        out = dropout(out, self.config.dropout, self.training)
         if self.output is not None:
             return self._product(out, self.output.weight, self.output.bias)
         if self.narrow is not None:

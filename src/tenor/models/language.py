@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenor.cells.dropout import dropout
 from tenor.config import ModelConfig
 from tenor.data.batches import Batch
 from tenor.data.text import UNK
@@ -51,7 +52,7 @@ class LanguageModel(nn.Module):
         """drawn: [S] int64, words drawn in proportion to their frequency. `rows` of the result are foretold words."""
         device = self.head.device
         tokens = batch.tokens._replace(data=batch.tokens.data.to(device))
-        states = F.dropout(self.encoder.states(tokens), self.dropout, self.training)  # [N, D*H]
+        states = dropout(self.encoder.states(tokens), self.dropout, self.training)  # [N, D*H]
         earlier, later = (n.to(device) for n in neighbours(tokens.batch_sizes))
         ways = [(earlier, later), (later, earlier)][: self.directions]
         losses, right, rows = [], 0, 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenor.cells.dropout import dropout
 from tenor.config import TranscribeConfig
 from tenor.data.recordings import BLANK
 from tenor.models.classify import Scores
@@ -35,7 +36,7 @@ class SpeechNetwork(nn.Module):
         self.recurrent = CELLS[config.cell](
             features, config.hidden, config.layers, dropout=between, bidirectional=config.bidirectional, compute=dtype, variational_dropout=config.input_dropout
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = config.dropout
         self.output = nn.Linear(config.hidden * (2 if config.bidirectional else 1), symbols)
 
     @property
@@ -49,7 +50,7 @@ class SpeechNetwork(nn.Module):
     def forward(self, steps: Tensor, lengths: Tensor) -> Tensor:
         """steps [T, B, F], lengths [B] -> logarithms of probabilities [T, B, V]; what stands after a row's end has no meaning."""
         out, _ = self.recurrent(steps.to(self.output.weight.device), lengths=lengths)  # [T, B, D*H]
-        return F.log_softmax(self.output(self.dropout(out)).float(), -1)
+        return F.log_softmax(self.output(dropout(out, self.dropout, self.training)).float(), -1)
 
     # The loss ----------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from tenor.cells.dropout import dropout
 from tenor.cells.places import pick, places_of
 from tenor.cells.stepper import States, Stepper
 from tenor.config import TranslateConfig
@@ -186,7 +187,7 @@ class TextTranslator(nn.Module):
         inputs, wanted = target[:-1], target[1:]
         counted = (wanted != PAD).flatten().nonzero()[:, 0]
         said, _ = self(source, inputs, (wanted != PAD).sum(0))
-        said = F.dropout(pick(said.flatten(0, 1), counted), self.config.dropout, self.training)
+        said = dropout(pick(said.flatten(0, 1), counted), self.config.dropout, self.training)
         wanted = wanted.flatten()[counted].to(device)
         loss, right = token_loss(said, self.embedding.weight, self.bias, wanted, self.smoothing if self.training else 0.0, self.dtype)
         return Scores(loss, right, len(wanted), len(wanted) + len(source.data))

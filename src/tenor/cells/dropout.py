@@ -1,0 +1,24 @@
+"""Dropout of whole activations, whose random numbers cost little."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def dropout(x: Tensor, share: float, training: bool) -> Tensor:
+    """torch.nn.functional.dropout, on a CPU in a fifth of its time: a third of a training step of a generator was torch's one call of its generator an element.
+
+    Here 16 random bits decide an element, drawn from torch's generator 64 at a time. The share is thereby one of 65,536, off by 1/131,072 at most; what is kept is scaled by the inverse of
+    its exact share, so that the mean stays.
+
+    Args:
+        x: any shape. share: of what becomes 0; from 0 to less than 1. training: False gives x back.
+    """
+    if not training or not share or x.device.type != "cpu":
+        return F.dropout(x, share, training)
+    dropped = min(round(share * 65_536), 65_535)
+    words = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
+    bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+    return x * (bits >= dropped - 32_768).to(x.dtype).mul_(65_536 / (65_536 - dropped))
