@@ -59,7 +59,7 @@ def test_every_command_has_help_with_an_example(tenor):
 
 @pytest.mark.parametrize(("given", "found"), [({}, "1000 None"), ({"GOMP_SPINCOUNT": "5"}, "5 None"), ({"OMP_WAIT_POLICY": "passive"}, "None passive")])
 def test_threads_may_sleep_before_torch_is_loaded(given, found):
-    code = "import os, sys, tenor.cli.app as a; a.app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules); a.main()"
+    code = "import os, sys; from tenor.cli import main; sys.modules['tenor.cli.app'].app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules); main()"
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | given
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout == f"{found} False\n"
 
