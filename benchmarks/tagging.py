@@ -40,7 +40,7 @@ def main() -> None:
 def measured(source: Path, cell: str) -> dict[str, Any]:
     preset = tag_preset(cell=cell, beside="pos")
     rows = [s for s in read_sentences(source, None, "chunk", ["pos"]).rows if s.part == "train"]
-    lexicon = Lexicon.of(rows, sorted({t for s in rows for t in s.tags}), ["pos"], preset.text.vocab)
+    lexicon = Lexicon.of(rows, sorted({t for s in rows for t in s.tags}), ["pos"], preset.text.vocab, ends=True)
     examples = TagExamples(lexicon.encode(rows), lexicon.encode(rows[:1]), preset.train)
     network = Tagging(lexicon, preset.model).network
     plan = examples.plan(0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenor.data.spans import Span, marks_spans, span_scores, spans
+from tenor.data.spans import Span, in_iob2, marks_spans, span_scores, spans, with_ends, without_ends
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,19 @@ def by_pattern(tags: list[str]) -> set[Span]:
 @given(st.lists(tag, max_size=12))
 def test_spans_of_any_tags(tags):
     assert set(spans(tags)) == by_pattern(tags)
+
+
+@given(st.lists(tag, max_size=12))
+def test_the_same_spans_in_another_scheme(tags):
+    rewritten = without_ends(tags)
+    assert spans(rewritten) == spans(tags) and set("".join(t[0] for t in rewritten)) <= set("BIO")
+    assert in_iob2(tags) == (rewritten == tags) and in_iob2(rewritten)
+    ended = with_ends(rewritten)
+    letters = ["O"] * len(tags)
+    for _, start, end in spans(tags):
+        letters[start:end] = "S" if end - start == 1 else f"B{'I' * (end - start - 2)}E"
+    assert [t[0] for t in ended] == letters and [t[1:] for t in ended] == [t[1:] for t in rewritten]
+    assert without_ends(ended) == rewritten
 
 
 def test_scores():

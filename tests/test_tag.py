@@ -25,7 +25,7 @@ from tenor.pipelines.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import fit
 
-SMALL = {"hidden": 16, "embedding": 12, "epochs": 5, "batch_size": 8, "learning_rate": 0.03, "precision": "float32", "cell": "gru"}
+SMALL = {"layers": 1, "hidden": 16, "embedding": 12, "epochs": 5, "batch_size": 8, "learning_rate": 0.03, "precision": "float32", "cell": "gru"}
 
 
 def preset(**changes):
@@ -80,6 +80,19 @@ def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, tmp_path):
     assert all(torch.equal(resumed.weights[k], w) for k, w in undisturbed.weights.items())
     with pytest.raises(TenorError, match="--resume goes on with the settings and data it began with; changed: data"):
         fit([*rows[:-1], rows[-1]._replace(tags=["O"] * len(rows[-1].tags))], aside, small, StopAfter(9), tmp_path)
+
+
+def test_ends_of_spans_are_told_apart_where_tags_are_of_iob2(made):
+    assert made.lexicon.tags == ["B-GO", "B-PER", "B-STAY", "I-PER", "O"]
+    assert made.lexicon.marks == ["B-GO", "S-GO", "B-PER", "S-PER", "B-STAY", "S-STAY", "I-PER", "E-PER", "O"]
+    assert made.network.output.out_features == 9
+    for tags in (["I-X", "O"], ["S-X", "O"], ["D", "N"]):  # IOB1, BIOES, no spans
+        other = fit([Sentence(["a", "b"], tags)] * 9, [], preset(epochs=1))[0]
+        assert not other.lexicon.ends and other.lexicon.marks == other.lexicon.tags == sorted(tags)
+    earlier = {k: v for k, v in json.loads(other.lexicon.to_json()).items() if k != "ends"}  # as folders of before have it
+    assert Lexicon.from_json(json.dumps(earlier)) == other.lexicon
+    with pytest.raises(TenorError, match="no lexicon"):
+        Lexicon.from_json(json.dumps(earlier | {"ends": True}))
 
 
 def test_what_stands_beside_the_words_is_read():

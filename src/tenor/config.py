@@ -114,7 +114,7 @@ class TagConfig:
     beside_embedding: int = 32  # size of the vectors of what stands in columns beside the words
     once_dropout: float = 0.5  # chance that a word that occurred once is read as unknown while training
     embedding_dropout: float = 0.0  # on all that is read of a word, the same features of a whole sentence
-    dropout: float = 0.0  # between layers (the same features of a whole sentence) and before the tags' scores
+    dropout: float = 0.0  # before the tags' scores, the same features of a whole sentence
     recurrent_dropout: float = 0.0  # on the states, the same units of a whole sentence
 
     @property

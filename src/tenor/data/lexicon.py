@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from tenor.data.batches import pack
+from tenor.data.spans import with_ends, without_ends
 from tenor.data.tagged import Sentence
 from tenor.data.text import SPECIAL, UNK, Ragged
 from tenor.errors import TenorError
@@ -63,21 +64,28 @@ class Lexicon:
     characters: list[str]
     beside: dict[str, list[str]]  # by column
     tags: list[str]
+    ends: bool = False  # the tags are of IOB2, and are learnt as BIOES: where a span ends is told apart too (Ratinov and Roth 2009)
+
+    @property
+    def marks(self) -> list[str]:
+        """The tags that the network tells apart, in the order of their numbers."""
+        other = {"B": "S", "I": "E"}
+        return [m for t in self.tags for m in ([t, other[t[0]] + t[1:]] if self.ends and t != "O" else [t])]
 
     @classmethod
-    def of(cls, train: Sequence[Sentence], tags: Sequence[str], beside: Sequence[str], vocab: int) -> Lexicon:
-        """Words, characters and values of the training sentences; `tags` as they are given."""
+    def of(cls, train: Sequence[Sentence], tags: Sequence[str], beside: Sequence[str], vocab: int, ends: bool = False) -> Lexicon:
+        """Words, characters and values of the training sentences; `tags` and `ends` as they are given."""
         words = _by_count([folded(w) for s in train for w in s.words])
         kept = [w for w, _ in words if w not in SPECIAL][: vocab - len(SPECIAL)]
         counts = dict(words)
         once = len(SPECIAL) + sum(counts[w] > 1 for w in kept)
         characters = [c for c, n in _by_count([c for s in train for w in s.words for c in w]) if n > 1]
         values = {name: [*SPECIAL, *(v for v, _ in _by_count([v for s in train for v in s.beside[i]]) if v not in SPECIAL)] for i, name in enumerate(beside)}
-        return cls([*SPECIAL, *kept], once, [*SPECIAL, *characters], values, list(tags))
+        return cls([*SPECIAL, *kept], once, [*SPECIAL, *characters], values, list(tags), ends)
 
     def encode(self, sentences: Sequence[Sentence]) -> Encoded:
         """Words that it does not know are <unk>, and so are values; a sentence without tags gets the first one, and tags must be known ones."""
-        words, characters, tags = ({x: i for i, x in enumerate(names)} for names in (self.words, self.characters, self.tags))
+        words, characters, tags = ({x: i for i, x in enumerate(names)} for names in (self.words, self.characters, self.marks))
         index: dict[str, int] = {}
         forms = [index.setdefault(w, len(index)) for s in sentences for w in s.words]
         spelling = [[characters.get(c, UNK) for c in form] for form in index]
@@ -91,11 +99,20 @@ class Lexicon:
             np.array([words.get(folded(form), UNK) for form in index], np.int64),
             Ragged(np.array([c for s in spelling for c in s], np.int32), np.concatenate([[0], np.cumsum([len(s) for s in spelling], dtype=np.int64)])),
             beside,
-            np.array([tags[t] for s in sentences for t in (s.tags or self.tags[:1] * len(s.words))], np.int64),
+            np.array([tags[t] for s in sentences for t in (self._marked(s.tags) or self.tags[:1] * len(s.words))], np.int64),
         )
 
+    def said(self, numbers: Sequence[int]) -> list[str]:
+        """A sentence's tags, from the numbers of what the network tells apart."""
+        names = self.marks
+        marks = [names[i] for i in numbers]
+        return without_ends(marks) if self.ends else marks
+
+    def _marked(self, tags: Sequence[str]) -> Sequence[str]:
+        return with_ends(tags) if self.ends else tags
+
     def to_json(self) -> str:
-        return json.dumps({"words": self.words, "once": self.once, "characters": self.characters, "beside": self.beside, "tags": self.tags}, ensure_ascii=False)
+        return json.dumps({"words": self.words, "once": self.once, "characters": self.characters, "beside": self.beside, "tags": self.tags, "ends": self.ends}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Lexicon:
@@ -106,7 +123,7 @@ class Lexicon:
             sound = all(names[:2] == SPECIAL for names in lists) and all(isinstance(x, str) for names in (*lists, found.tags) for x in names)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise TenorError(f"tokenizer.json holds no lexicon of a tagger ({error}). Copy the model folder again.") from error
-        if not sound or not isinstance(found.once, int) or len(found.tags) < 2:
+        if not sound or not isinstance(found.once, int) or len(found.tags) < 2 or not isinstance(found.ends, bool) or (found.ends and not all(t == "O" or t[:2] in ("B-", "I-") for t in found.tags)):
             raise TenorError("tokenizer.json holds no lexicon of a tagger: names must be texts and begin with <pad> and <unk>. Copy the model folder again.")
         return found
 

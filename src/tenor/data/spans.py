@@ -1,4 +1,4 @@
-"""Tags that mark spans of words (B-NP I-NP O ...): which spans they mark, how many were found, and the two ways to write them."""
+"""Tags that mark spans of words (B-NP I-NP O ...): which spans they mark, how many were found, and two ways to write them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ def spans(tags: Sequence[str]) -> list[Span]:
             found.append(Span(tag[2:], place, place + 1))
         before = tag
     return found
+
+
+def in_iob2(tags: Sequence[str]) -> bool:
+    """Whether a sentence's tags are of IOB2: every span begins with a B, and goes on with an I."""
+    return all(t == "O" or t[:2] == "B-" or (t[:2] == "I-" and before[1:] == t[1:]) for before, t in zip(["O", *tags], tags, strict=False))
+
+
+def with_ends(tags: Sequence[str]) -> list[str]:
+    """IOB2 to BIOES: the last word of a span is an E, the one word of a span an S."""
+    last = [after != f"I{t[1:]}" for t, after in zip(tags, [*tags[1:], "O"], strict=True)]
+    return [t if t == "O" or not ends else ("S" if t[0] == "B" else "E") + t[1:] for t, ends in zip(tags, last, strict=True)]
+
+
+def without_ends(tags: Sequence[str]) -> list[str]:
+    """The spans that tags of BIOES mark, as `spans` reads them, in IOB2."""
+    out = ["O"] * len(tags)
+    for kind, start, end in spans(tags):
+        out[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
+    return out
 
 
 def span_scores(right: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> dict[str, Any]:

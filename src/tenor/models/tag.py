@@ -44,8 +44,8 @@ class Tagger(nn.Module):
         self.recurrent = CELLS[config.cell](
             width, config.hidden, config.layers, bidirectional=config.bidirectional, compute=dtype, recurrent_dropout=config.recurrent_dropout
         )
-        self.output = nn.Linear(config.hidden * (1 + config.bidirectional), len(lexicon.tags))
-        self.chain = Crf(len(lexicon.tags))
+        self.output = nn.Linear(config.hidden * (1 + config.bidirectional), len(lexicon.marks))
+        self.chain = Crf(len(lexicon.marks))
         for table in (self.embedding, *self.beside):
             nn.init.normal_(table.weight, std=0.1)
 
@@ -131,7 +131,7 @@ class Spelling(nn.Module):
 
 
 def tagged(model: Tagger, data: Encoded, batch_size: int = 64) -> np.ndarray:
-    """-> [N] the number of each word's tag, in the order of `data`."""
+    """-> [N] the number of each word's mark (Lexicon.marks), in the order of `data`."""
     model.freeze()
     out = np.empty(len(data.tags), np.int64)
     with torch.inference_mode():

@@ -51,8 +51,8 @@ class Tagging:
         if not filled:
             return [[] for _ in sentences]
         data = self.lexicon.encode([s._replace(tags=[]) for s in filled])
-        names = [self.lexicon.tags[i] for i in tagged(self.network, data)]
-        said = (names[start:end] for start, end in zip(data.forms.offsets, data.forms.offsets[1:], strict=False))
+        numbers = tagged(self.network, data)
+        said = (self.lexicon.said(numbers[start:end]) for start, end in zip(data.forms.offsets, data.forms.offsets[1:], strict=False))
         return [next(said) if s.words else [] for s in sentences]
 
     def measure(self, sentences: Sequence[Sentence]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from tenor.config import TrainConfig, check
 from tenor.data.batches import by_length, shuffled
 from tenor.data.lexicon import Encoded, Lexicon, TagBatch, batch_of
+from tenor.data.spans import in_iob2, marks_spans
 from tenor.data.splits import validation_split
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError
@@ -67,7 +68,7 @@ def fit(
         events: is told how it goes. work: folder for checkpoints; one found there is gone on with.
 
     Returns:
-        The tagger, and how it came to be. In its history `loss` is nats a word; `accuracy` is of words, in training of each word's own scores.
+        The tagger, and how it came to be. In its history `loss` is nats a word; `accuracy` is of words (of what is told apart: Lexicon.marks), in training of each word's own scores.
 
     Raises:
         TenorError: a setting outside its range, no sentence or one tag only, a loss that is no number, another run's checkpoint.
@@ -77,7 +78,8 @@ def fit(
     tags = sorted({t for s in (*sentences, *validation) for t in s.tags})
     if len({t for s in sentences for t in s.tags}) < 2:
         raise TenorError(f"Learning to tag needs sentences with two different tags at least; there are {len(sentences):,} sentences with {len(tags)}. Choose the right column with --label.")
-    lexicon = Lexicon.of(sentences, tags, model.columns, preset.text.vocab)
+    ends = marks_spans(tags) and all(in_iob2(s.tags) for s in (*sentences, *validation))
+    lexicon = Lexicon.of(sentences, tags, model.columns, preset.text.vocab, ends)
     examples = TagExamples(lexicon.encode(sentences), lexicon.encode(validation), config)
     with torch.random.fork_rng():
         seed_torch(config.seed)
