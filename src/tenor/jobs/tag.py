@@ -72,7 +72,7 @@ class Taggers:
         both = "bidirectional " if m.bidirectional else ""
         beside = f"; beside them the column {', '.join(made.beside)}" if made.beside else ""
         return [
-            f"embedding {m.embedding}{spelling}, {m.layers} x {both}{m.cell.upper()} {m.hidden}, a chain over {len(known.marks)} tags{", which mark the ends of spans too" if known.ends else ""}",
+            f"embedding {m.embedding}{spelling}, {m.layers} x {both}{m.cell.upper()} {m.hidden}, a chain over {len(known.marks)} {'marks of spans, ends included' if known.ends else 'tags'}",
             f"Words: {len(known.words):,} and {len(known.characters):,} characters known{beside}",
             f"Tags: {_listed(known.tags, 50)}",
         ]
