@@ -45,7 +45,7 @@ def in_iob2(tags: Sequence[str]) -> bool:
 
 def with_ends(tags: Sequence[str]) -> list[str]:
     """IOB2 to BIOES: the last word of a span is an E, the one word of a span an S."""
-    last = [after != f"I{t[1:]}" for t, after in zip(tags, [*tags[1:], "O"], strict=True)]
+    last = [after != f"I{t[1:]}" for t, after in zip(tags, [*tags[1:], "O"], strict=False)]
     return [t if t == "O" or not ends else ("S" if t[0] == "B" else "E") + t[1:] for t, ends in zip(tags, last, strict=True)]
 
 
