@@ -159,7 +159,7 @@ def test_commands(tmp_path, tenor, made):
     assert "| PER |" in card and "tenor predict" in card and "max_tokens" not in card
     store.write(tmp_path / "u", made.stored({}, {}, []), {})
     assert tenor("predict", "-i", "-", "-m", "u", stdin="Abeeson van Caaason ran\n").out == "B-PER I-PER I-PER O\tAbeeson van Caaason ran\n"
-    assert "a chain over 5 tags" in info(str(tmp_path / "t"))[1][1]
+    assert "a chain over 9 marks of spans, ends included" in info(str(tmp_path / "t"))[1][1]
     found = KIND.evaluate(str(tmp_path / "a.conll"), made, None, None, None, False, None)
     assert found["sentences"] == 80 and found["spans"]["f1"] > 0.97 and found["notes"] == []
     with pytest.raises(TenorError, match=r"No sentence of a\.conll is of part test; it has no parts"):
