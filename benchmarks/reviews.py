@@ -37,8 +37,12 @@ sys.exit(code)
 
 def machine() -> dict[str, Any]:
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "") if Path("/proc/cpuinfo").exists() else platform.processor()
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    commit = _git("describe", "--always") + ("-dirty" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results") else "")
     return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), "commit": commit, **{p: version(p) for p in ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")}}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def run(*arguments: object) -> dict[str, Any]:

@@ -57,9 +57,11 @@ def test_every_command_has_help_with_an_example(tenor):
         assert done.code == 0 and "Example" in done.out and "--json" in done.out
 
 
-@pytest.mark.parametrize(("given", "found"), [({}, "1000 None"), ({"GOMP_SPINCOUNT": "5"}, "5 None"), ({"OMP_WAIT_POLICY": "passive"}, "None passive")])
-def test_threads_may_sleep_before_torch_is_loaded(given, found):
-    code = "import os, sys; from tenor.cli import main; sys.modules['tenor.cli.app'].app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules); main()"
+@pytest.mark.parametrize(
+    ("cores", "given", "found"), [(2, {}, "1000 None"), (2, {"GOMP_SPINCOUNT": "5"}, "5 None"), (2, {"OMP_WAIT_POLICY": "passive"}, "None passive"), (8, {}, "None None")]
+)
+def test_threads_may_sleep_before_torch_is_loaded(cores, given, found):
+    code = f"import os, sys; os.cpu_count = lambda: {cores}; from tenor.cli import main; sys.modules['tenor.cli.app'].app = lambda: print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules); main()"
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | given
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True).stdout == f"{found} False\n"
 
@@ -159,7 +161,7 @@ def test_json_errors_are_json_too(tenor):
 
 def test_rows_that_a_model_was_trained_on_are_warned_of(tenor, model, reviews, tmp_path):
     seen = tenor("evaluate", reviews, "-m", model)
-    assert "Warning: this model has seen 240 rows of" in seen.out and "Its result on 60 rows that it has not seen is in its card" in seen.out
+    assert "Warning: this model has seen 240 rows of" in seen.out and "Its result on 60 rows that it has not seen: tenor info " in seen.out
     assert any("has seen 240 rows" in note for note in tenor("evaluate", reviews, "-m", model, "--json").json["notes"])
     assert "has seen 240 rows" in tenor("shrink", model, "--out", "s", "--check", reviews).out and "has seen 240 rows" in (tmp_path / "s" / "README.md").read_text()
     (tmp_path / "new.csv").write_bytes(reviews.read_bytes())

@@ -1,10 +1,13 @@
 """Dropout of whole activations: how much it drops, what it leaves, and its gradient."""
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenor.cells import LSTM
 from tenor.cells.dropout import dropout
 
 
@@ -41,3 +44,20 @@ def test_each_element_is_dropped_by_itself_with_the_share(share):
 
 def test_another_device_is_torchs_affair():
     assert dropout(torch.ones(3, 4, device="meta"), 0.5, training=True).device.type == "meta"
+
+
+@pytest.mark.parametrize("way", ["compile", "export", "trace", "vmap"])
+def test_what_takes_a_layer_apart_takes_its_dropout_too(way, monkeypatch):
+    monkeypatch.setenv("TENOR_KERNEL", "reference")
+    layer, x = LSTM(5, 6, 2, dropout=0.5), torch.randn(4, 3, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its tracers
+        if way == "compile":
+            out = torch.compile(layer, fullgraph=True, backend="eager")(x)[0]
+        elif way == "export":
+            out = torch.export.export(layer, (x,)).module()(x)[0]
+        elif way == "trace":
+            out = torch.jit.trace(layer, (x,), check_trace=False)(x)[0]
+        else:
+            out = torch.vmap(lambda each: layer(each)[0], randomness="different")(x.expand(2, 4, 3, 5))[0]
+    assert out.shape == (4, 3, 6) and not torch.equal(out, layer.eval()(x)[0])

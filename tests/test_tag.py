@@ -89,10 +89,22 @@ def test_ends_of_spans_are_told_apart_where_tags_are_of_iob2(made):
     for tags in (["I-X", "O"], ["S-X", "O"], ["D", "N"]):  # IOB1, BIOES, no spans
         other = fit([Sentence(["a", "b"], tags)] * 9, [], preset(epochs=1))[0]
         assert not other.lexicon.ends and other.lexicon.marks == other.lexicon.tags == sorted(tags)
-    earlier = {k: v for k, v in json.loads(other.lexicon.to_json()).items() if k != "ends"}  # as folders of before have it
-    assert Lexicon.from_json(json.dumps(earlier)) == other.lexicon
-    with pytest.raises(TenorError, match="no lexicon"):
-        Lexicon.from_json(json.dumps(earlier | {"ends": True}))
+    stored = other.stored({}, {}, [])
+    assert "ends" not in json.loads(stored.tokenizer)  # as in folders of before
+    assert Tagging.rebuilt(stored, precision="float32").tags([Sentence(["a", "b"])]) == other.tags([Sentence(["a", "b"])])
+    with pytest.raises(TenorError, match="only tags of IOB2 have ends"):
+        Lexicon.from_json(json.dumps(json.loads(stored.tokenizer) | {"ends": True}))
+
+
+def test_accuracy_is_of_tags_whether_their_ends_are_told_apart_or_not():
+    lexicon = Lexicon.of([], ["B-X", "I-X", "O"], (), 10, ends=True)
+    assert [lexicon.tags[n] for n in lexicon.tag_of_mark] == ["B-X", "B-X", "I-X", "I-X", "O"]
+    network = Tagger(lexicon, TagConfig(spelling="none", hidden=4, embedding=4))
+    with torch.no_grad():
+        network.output.weight.zero_()
+        network.output.bias.copy_(torch.tensor([0.0, 9.0, 0.0, 0.0, 0.0]))  # always S-X
+    batch = batch_of(lexicon.encode([Sentence(["a", "b", "c"], ["B-X", "I-X", "O"])]), np.array([0]))
+    assert network.scores(batch).right == 1  # the B-X
 
 
 def test_what_stands_beside_the_words_is_read():

@@ -15,10 +15,16 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
 
     Args:
         x: any shape. share: of what becomes 0; from 0 to less than 1. training: False gives x back.
+
+    Under torch.compile, torch.export, torch.jit.trace and torch.func it is torch's, which they can take apart.
     """
-    if not training or not share or x.device.type != "cpu":
+    if not training or not share or x.device.type != "cpu" or _traced():
         return F.dropout(x, share, training)
     dropped = min(round(share * 65_536), 65_535)
     words = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
     bits = words.view(torch.int16)[: x.numel()].view(x.shape)
     return x * (bits >= dropped - 32_768).to(x.dtype).mul_(65_536 / (65_536 - dropped))
+
+
+def _traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()

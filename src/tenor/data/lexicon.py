@@ -72,6 +72,11 @@ class Lexicon:
         other = {"B": "S", "I": "E"}
         return [m for t in self.tags for m in ([t, other[t[0]] + t[1:]] if self.ends and t != "O" else [t])]
 
+    @property
+    def tag_of_mark(self) -> list[int]:
+        """[marks] the number of the tag that each stands for."""
+        return [n for n, t in enumerate(self.tags) for _ in range(2 if self.ends and t != "O" else 1)]
+
     @classmethod
     def of(cls, train: Sequence[Sentence], tags: Sequence[str], beside: Sequence[str], vocab: int, ends: bool = False) -> Lexicon:
         """Words, characters and values of the training sentences; `tags` and `ends` as they are given."""
@@ -112,7 +117,8 @@ class Lexicon:
         return with_ends(tags) if self.ends else tags
 
     def to_json(self) -> str:
-        return json.dumps({"words": self.words, "once": self.once, "characters": self.characters, "beside": self.beside, "tags": self.tags, "ends": self.ends}, ensure_ascii=False)
+        kept = {"words": self.words, "once": self.once, "characters": self.characters, "beside": self.beside, "tags": self.tags}
+        return json.dumps(kept | ({"ends": True} if self.ends else {}), ensure_ascii=False)  # without ends it reads as it did before there were any
 
     @classmethod
     def from_json(cls, text: str) -> Lexicon:
@@ -123,8 +129,10 @@ class Lexicon:
             sound = all(names[:2] == SPECIAL for names in lists) and all(isinstance(x, str) for names in (*lists, found.tags) for x in names)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise TenorError(f"tokenizer.json holds no lexicon of a tagger ({error}). Copy the model folder again.") from error
-        if not sound or not isinstance(found.once, int) or len(found.tags) < 2 or not isinstance(found.ends, bool) or (found.ends and not all(t == "O" or t[:2] in ("B-", "I-") for t in found.tags)):
+        if not sound or not isinstance(found.once, int) or len(found.tags) < 2:
             raise TenorError("tokenizer.json holds no lexicon of a tagger: names must be texts and begin with <pad> and <unk>. Copy the model folder again.")
+        if not isinstance(found.ends, bool) or (found.ends and not all(t == "O" or t[:2] in ("B-", "I-") for t in found.tags)):
+            raise TenorError("tokenizer.json holds no lexicon of a tagger: only tags of IOB2 have ends that are told apart. Copy the model folder again.")
         return found
 
 

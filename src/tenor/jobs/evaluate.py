@@ -19,9 +19,9 @@ from tenor.store import Stored
 
 
 def evaluate(
-    source: str, pipeline: Pipeline, part: str | None, text: str | None, label: str | None, stars: str, skip_bad: bool, progress: Progress | None = None, stored: Stored | None = None
+    source: str, pipeline: Pipeline, part: str | None, text: str | None, label: str | None, stars: str, skip_bad: bool, progress: Progress | None = None, stored: Stored | None = None, name: str = ""
 ) -> dict[str, Any]:
-    """Metrics of `results.evaluate.measure`, with seconds (tokenising and network), rows_per_second and notes; `stored` is the model's folder, which says what it was trained on.
+    """Metrics of `results.evaluate.measure`, with seconds (tokenising and network), rows_per_second and notes; `stored` is the model's folder, which says what it was trained on, and `name` what it is called.
 
     Raises:
         TenorError: no labelled row, a label the model does not know, or anything wrong with the files.
@@ -31,7 +31,7 @@ def evaluate(
     shares, lengths = pipeline.probabilities([r.text for r in rows])
     seconds = time.perf_counter() - began
     result = measure(shares, targets, pipeline.labels, lengths)
-    notes = [*(seen_in_training(stored, source, part) if stored else []), *data.notes]
+    notes = [*(seen_in_training(stored, name, source, part) if stored else []), *data.notes]
     if data.unlabelled:
         notes.append(f"{plural(data.unlabelled, 'row')} without a label left out.")
     lost = int(np.maximum(lengths - pipeline.text.max_tokens, 0).sum())
@@ -53,7 +53,7 @@ def labelled(
     return data, rows, np.array(match_labels([r.label for r in rows], labels, data.name), np.int64)
 
 
-def seen_in_training(stored: Stored, source: str, part: str | None) -> list[str]:
+def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -> list[str]:
     """A warning if the source that a model is asked about, or this part of it, is what it was trained on."""
     config, found = stored.config, stored.metrics.get("data", {})
     rows = found.get("train", 0) + found.get("validation", 0)
@@ -63,7 +63,7 @@ def seen_in_training(stored: Stored, source: str, part: str | None) -> list[str]
     if official and part == "test":
         return []
     unseen = stored.metrics.get("test", {}).get("rows", 0)
-    way = "Rows that it has not seen: --part test." if official else f"Its result on {plural(unseen, 'row')} that it has not seen is in its card, which tenor info shows." if unseen else "Take rows that it has not seen."
+    way = "Rows that it has not seen: --part test." if official else f"Its result on {plural(unseen, 'row')} that it has not seen: tenor info {name}." if unseen else "Take rows that it has not seen."
     return [f"Warning: this model has seen {plural(rows, 'row')} of {source} in its training (split: {stored.metrics.get('split')}), so the accuracy here is better than on new texts. {way}"]
 
 

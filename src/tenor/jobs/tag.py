@@ -24,7 +24,7 @@ from tenor.training.events import Events
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 from tenor.training.presets_tag import tag_preset
-from tenor.training.tag import divided, fit
+from tenor.training.tag import divided, fit, in_spans, without_scheme
 
 
 class Taggers:
@@ -52,6 +52,10 @@ class Taggers:
         beside = f", beside them {', '.join(source.columns[2:])}" if source.columns[2:] else ""
         notes.append(f"Words: column {source.columns[0]}{beside}; tags: column {source.columns[1]}.")
         notes.append(f"{len(train):,} training, {len(aside):,} validation{whose}, {plural(len(test), 'test sentence')}; {sum(len(s.words) for s in train):,} words to learn from.")
+        if in_spans([*train, *aside]):
+            odd = without_scheme([*train, *aside])
+            first = f": they are not of IOB2 in {plural(len(odd), 'sentence')}, the first of them at {source.name}, {odd[0].line}" if odd else ""
+            notes.append(f"Tags mark spans, whose ends are {'not ' if odd else ''}told apart{first}.")
         tags = {t for s in train for t in s.tags}
         late = sorted({t for s in (*aside, *test) for t in s.tags} - tags)
         notes.append(f"{plural(len(tags), 'tag')} in training{f'; not among them, though in the others: {_listed(late)}' if late else ''}.")

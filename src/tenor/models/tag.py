@@ -34,6 +34,8 @@ class Tagger(nn.Module):
         dtype: of the recurrent layers' products.
     """
 
+    tag_of_mark: Tensor
+
     def __init__(self, lexicon: Lexicon, config: TagConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.once = config, lexicon.once
@@ -46,6 +48,7 @@ class Tagger(nn.Module):
         )
         self.output = nn.Linear(config.hidden * (1 + config.bidirectional), len(lexicon.marks))
         self.chain = Crf(len(lexicon.marks))
+        self.register_buffer("tag_of_mark", torch.tensor(lexicon.tag_of_mark), persistent=False)
         for table in (self.embedding, *self.beside):
             nn.init.normal_(table.weight, std=0.1)
 
@@ -90,7 +93,7 @@ class Tagger(nn.Module):
         scores, tags = self(batch), batch.tags.to(self.output.weight.device)
         loss = self.chain(scores, tags, batch.sizes) / len(tags)
         said = scores.detach().argmax(1) if self.training else self.chain.best(scores, batch.sizes)
-        return Scores(loss, int((said == tags).sum()), len(tags), len(tags))
+        return Scores(loss, int((self.tag_of_mark[said] == self.tag_of_mark[tags]).sum()), len(tags), len(tags))
 
 
 class Spelling(nn.Module):

@@ -51,6 +51,16 @@ class TagExamples:
         return digest.hexdigest()
 
 
+def in_spans(sentences: Sequence[Sentence]) -> bool:
+    """Whether the tags mark spans."""
+    return marks_spans(t for s in sentences for t in s.tags)
+
+
+def without_scheme(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Those whose tags are not of IOB2: one of them, and the ends of spans are not told apart."""
+    return [s for s in sentences if not in_iob2(s.tags)]
+
+
 def divided(sentences: Sequence[Sentence], wish: float | None, seed: int) -> tuple[list[Sentence], list[Sentence]]:
     """Sentences to learn from and, drawn from them, sentences to choose the epoch by; `wish` as in SplitConfig.validation. Raises TenorError: the wish leaves none."""
     kept, aside = validation_split(np.zeros(len(sentences), int), np.arange(len(sentences)), wish, seed)
@@ -68,7 +78,7 @@ def fit(
         events: is told how it goes. work: folder for checkpoints; one found there is gone on with.
 
     Returns:
-        The tagger, and how it came to be. In its history `loss` is nats a word; `accuracy` is of words (of what is told apart: Lexicon.marks), in training of each word's own scores.
+        The tagger, and how it came to be. In its history `loss` is nats a word; `accuracy` is of words, in training of each word's own scores.
 
     Raises:
         TenorError: a setting outside its range, no sentence or one tag only, a loss that is no number, another run's checkpoint.
@@ -78,7 +88,7 @@ def fit(
     tags = sorted({t for s in (*sentences, *validation) for t in s.tags})
     if len({t for s in sentences for t in s.tags}) < 2:
         raise TenorError(f"Learning to tag needs sentences with two different tags at least; there are {len(sentences):,} sentences with {len(tags)}. Choose the right column with --label.")
-    ends = marks_spans(tags) and all(in_iob2(s.tags) for s in (*sentences, *validation))
+    ends = in_spans((*sentences, *validation)) and not without_scheme((*sentences, *validation))
     lexicon = Lexicon.of(sentences, tags, model.columns, preset.text.vocab, ends)
     examples = TagExamples(lexicon.encode(sentences), lexicon.encode(validation), config)
     with torch.random.fork_rng():
