@@ -107,8 +107,8 @@ class Lexicon:
             np.array([tags[t] for s in sentences for t in (self._marked(s.tags) or self.tags[:1] * len(s.words))], np.int64),
         )
 
-    def said(self, numbers: Sequence[int]) -> list[str]:
-        """A sentence's tags, from the numbers of what the network tells apart."""
+    def said(self, numbers: np.ndarray) -> list[str]:
+        """[n] numbers of marks -> a sentence's tags."""
         names = self.marks
         marks = [names[i] for i in numbers]
         return without_ends(marks) if self.ends else marks
