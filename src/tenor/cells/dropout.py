@@ -27,4 +27,4 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
 
 
 def _traced() -> bool:
-    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing()) or torch._C._are_functorch_transforms_active()  # type: ignore[no-untyped-call]
+    return torch.compiler.is_compiling() or bool(torch.jit.is_tracing()) or torch._C._are_functorch_transforms_active()  # type: ignore[attr-defined, no-untyped-call]
