@@ -17,7 +17,7 @@ demo: .venv/installed
 	@echo "Everything is in runs/demo: open runs/demo/report.html; the model card is runs/demo/README.md."
 
 test: .venv/installed-dev
-	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest
+	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
