@@ -160,6 +160,12 @@ def test_draws_are_of_the_distribution():
         Sampling(temperature=-1, top_p=0)
 
 
+def test_a_model_of_one_text_ends_none(made):
+    assert made.start == "line"
+    wild = Sampling(temperature=50.0)  # as likely an end as any other token
+    assert [len(text) for text in made.several("the", 4, 400, wild)] == [400] * 4 and len("".join(made.stream("the", 400, wild))) == 400
+
+
 def test_it_stops_before_the_stop_text(made):
     said = list(made.stream("the cat", 300, Sampling(temperature=0), stop="mat, and"))
     assert "".join(said) == " sat on a "

@@ -200,23 +200,23 @@ def draw(logits: np.ndarray, sampling: Sampling, chances: np.ndarray) -> np.ndar
 
 
 @torch.inference_mode()
-def continued(model: TextGenerator, prompt: np.ndarray, sampling: Sampling, rows: int = 1) -> Iterator[np.ndarray]:
-    """[N] ids, N at least 1 -> [rows] tokens a step, for ever: so many continuations of the same prompt, side by side. <pad> and <unk> are never drawn."""
+def continued(model: TextGenerator, prompt: np.ndarray, sampling: Sampling, rows: int = 1, never: Sequence[int] = (PAD, UNK)) -> Iterator[np.ndarray]:
+    """[N] ids, N at least 1 -> [rows] tokens a step, for ever: so many continuations of the same prompt, side by side. Tokens of `never` are not drawn."""
     model.freeze()
     rng = np.random.default_rng(sampling.seed)
     device = model.embedding.weight.device
     logits, states = model(torch.from_numpy(prompt.astype(np.int64))[:, None].to(device))
     logits = logits[-1].expand(rows, -1)
     states = tuple(s.expand(-1, rows, -1).contiguous() for s in states) if isinstance(states, tuple) else states.expand(-1, rows, -1).contiguous()
-    writer = model.writer(never=(PAD, UNK))
+    writer = model.writer(never)
     if writer is not None:
-        writer.begin(states, logits.index_fill(1, torch.tensor([PAD, UNK]), -math.inf))
+        writer.begin(states, logits.index_fill(1, torch.tensor(never), -math.inf))
         while True:
             yield from writer.write(rng.random((AT_ONCE, rows)), sampling.temperature, sampling.top_k, sampling.top_p)
     stepper = Stepper(model.recurrent)
     while True:
         found = logits.cpu().numpy().copy()
-        found[:, [PAD, UNK]] = -np.inf
+        found[:, never] = -np.inf
         tokens = draw(found, sampling, rng.random(rows))
         yield tokens
         out, states = stepper(model.embedding(torch.from_numpy(tokens).to(device)), states)

@@ -14,6 +14,7 @@ from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
 from tenor.data.pieces import BREAK, Pieces
 from tenor.data.streams import once
+from tenor.data.text import PAD, UNK
 from tenor.errors import TenorError
 from tenor.models.generate import Sampling, TextGenerator, continued, nats
 from tenor.models.weights import fitting
@@ -63,12 +64,12 @@ class Generation:
         return np.array([BREAK], np.int32) if self.start == "break" else self.pieces.encode("\n")
 
     def stream(self, prompt: str = "", length: int = 500, sampling: Sampling = Sampling(), stop: str = "") -> Iterator[str]:  # noqa: B008 - frozen
-        """The text after a prompt as it comes, at most `length` tokens; it ends before `stop`, or where a text ends. Raises TenorError as `prompt`."""
+        """The text after a prompt as it comes, at most `length` tokens; it ends before `stop`, or, if the model learnt from several texts, where one ends. Raises TenorError as `prompt`."""
         return self._streamed(self.prompt(prompt), length, sampling, stop)
 
     def _streamed(self, prompt: np.ndarray, length: int, sampling: Sampling, stop: str) -> Iterator[str]:
         writer, held = self.pieces.writer(), ""
-        for number, tokens in enumerate(continued(self.network, prompt, sampling)):
+        for number, tokens in enumerate(self._continued(prompt, sampling)):
             ended = int(tokens[0]) == BREAK or number == length
             held += writer.end() if ended else writer.write(int(tokens[0]))
             if stop and stop in held:
@@ -85,7 +86,7 @@ class Generation:
     def several(self, prompt: str, count: int, length: int = 500, sampling: Sampling = Sampling(), stop: str = "") -> list[str]:  # noqa: B008
         """So many continuations, made side by side: in much less time than one after another."""
         writers, texts, open_ = [self.pieces.writer() for _ in range(count)], [""] * count, set(range(count))
-        for number, tokens in enumerate(continued(self.network, self.prompt(prompt), sampling, count)):
+        for number, tokens in enumerate(self._continued(self.prompt(prompt), sampling, count)):
             for row in sorted(open_):
                 ended = int(tokens[row]) == BREAK or number == length
                 new = writers[row].end() if ended else writers[row].write(int(tokens[row]))
@@ -98,6 +99,10 @@ class Generation:
             if not open_:
                 break
         return texts
+
+    def _continued(self, prompt: np.ndarray, sampling: Sampling, rows: int = 1) -> Iterator[np.ndarray]:
+        """Who learnt from one text never saw one end, and ends none: what such a model holds of an end is what chance left."""
+        return continued(self.network, prompt, sampling, rows, [PAD, UNK] if self.start == "break" else [PAD, UNK, BREAK])
 
     def measure(self, texts: Sequence[str]) -> dict[str, Any]:
         """How well it foretells texts: perplexity and accuracy (of tokens), nats and bits a character.
