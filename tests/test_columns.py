@@ -8,6 +8,7 @@ from tenor.data.columns import (
     label_of,
     looks_like_header,
     match_labels,
+    scale_in_doubt,
     order_labels,
     same_spelling,
     stars_to_sentiment,
@@ -78,6 +79,11 @@ def test_an_unknown_label_is_named_with_the_nearest():
         match_labels(["pos"], ["negative", "neutral", "positive"], "t.csv")
     with pytest.raises(TenorError, match=r"has .3 stars. and 1 more\. --stars 5 or --stars 10 makes"):
         match_labels(["3 stars", "5", "1"], ["negative", "positive"], "t.csv")
+
+
+def test_ratings_of_ten_that_are_of_five():
+    assert scale_in_doubt(["1", "5", "4 stars"], 10)[0].startswith("No rating is above 5.")
+    assert scale_in_doubt(["1", "6"], 10) == scale_in_doubt(["1", "5"], 5) == scale_in_doubt([], 10) == []
 
 
 def test_stars_of_five_and_of_ten():

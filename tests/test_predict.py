@@ -172,3 +172,10 @@ def test_memory_stays_flat(tmp_path, model):
         done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=300)
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     assert peaks[1] < peaks[0] + 60, peaks
+
+
+def test_a_text_a_line_is_no_table(tenor, model, tmp_path):
+    (tmp_path / "lines.txt").write_text("I loved it.\nlate and early\n")
+    done = tenor("predict", "-i", "lines.txt", "-o", "out.csv", "-m", model)
+    assert done.code == 2 and "named 'I loved it.'" in done.err and "tenor predict -i -" in done.err and not (tmp_path / "out.csv").exists()
+    assert tenor("predict", "-i", "lines.txt", "-o", "out.csv", "-m", model, "--text", "I loved it.").code == 0

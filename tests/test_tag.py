@@ -216,6 +216,16 @@ def test_the_datas_own_validation_rows_choose_the_epoch(tmp_path):
         parts(["dev", "test2016"])
 
 
+def test_tags_out_of_their_scheme_are_said_with_their_line(tmp_path):
+    (tmp_path / "a.conll").write_text("a B-X\nb I-X\n\n" * 3 + "a I-X\nb O\n\n" + "a B-X\n\n" * 3)
+    order = TaskOrder("tag", str(tmp_path / "a.conll"), tmp_path / "t", preset(validation=0))
+    assert any("ends are not told apart: they are not of IOB2 in 1 sentence, the first of them at line 10 of a.conll" in n for n in KIND.read(order, None).notes)
+    (tmp_path / "a.conll").write_text("a B-X\nb I-X\n\n" * 3)
+    assert "Tags mark spans, whose ends are told apart." in KIND.read(order, None).notes
+    with pytest.raises(TenorError, match="its model asks for that name. A file of columns gets names by a first line"):
+        KIND.read(TaskOrder("tag", str(tmp_path / "a.conll"), tmp_path / "t", preset(beside="pos")), None)
+
+
 def test_a_column_file_takes_a_value_a_word_only(tmp_path, made):
     """What the first 200 rows do not show."""
     for name, row in [("unequal", {"words": ["a"], "pos": ["X", "Y"]}), ("absent", {"words": ["a"]}), ("text", {"words": ["a"], "pos": "X"})]:

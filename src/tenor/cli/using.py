@@ -105,6 +105,8 @@ def answer(
     answerer = open_model()
     if source is None:
         answers = answerer.answers(texts or [])
+        for warning in answerer.warnings():
+            err.print(escape(warning))
         if as_json:
             print(json.dumps([{"text": t, **a} for t, a in zip(texts or [], answers, strict=True)]))
             return

@@ -153,6 +153,13 @@ def stars_to_sentiment(labels: Sequence[str], scale: int) -> list[str | None]:
     return [meaning[x] for x in labels]
 
 
+def scale_in_doubt(labels: Sequence[str], scale: int) -> list[str]:
+    """A sentence where ratings of 10 all are of 5 at most: a file need not use all of its scale, but then it is likely the other."""
+    if scale == 5 or not labels or max(_stars(x) or 0 for x in labels) > 5:
+        return []
+    return ["No rating is above 5. If 5 is the best one, use --stars 5: with --stars 10, ratings of 4 and less are negative, and 5 and 6 are left out."]
+
+
 def _stars(label: str) -> int | None:
     found = _STARS.match(label.strip())
     return None if not found else int(found[1]) if found[1] else len(found[2])

@@ -57,6 +57,7 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
     labels: Sequence[str | None] = col.same_spelling([r.label for r in result.rows])
     if stars != "classes":
         labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars))
+        result.notes += col.scale_in_doubt([r.label for r in result.rows], int(stars))
     kept = [r._replace(label=x) for r, x in zip(result.rows, labels, strict=True) if x is not None]
     if len(kept) < len(result.rows):
         result.notes.append(f"{plural(len(result.rows) - len(kept), 'row')} with a rating in the middle of the scale left out.")
@@ -119,6 +120,11 @@ def text_column(table: Table, given: str | None, sample: list[dict[str, Any]]) -
         return table.columns[0]
     if found is None and len(table.columns) == 1:
         found = table.columns[0]
+        if table.header and " " in found.strip():
+            raise TenorError(
+                f"The only column of {table.name} would be named {found[:60]!r}, by its first line, and that looks like a text. If the file has a text a line and no names: cat FILE | tenor predict -i - "
+                "answers its lines. If it is the column's name, give it with --text."
+            )
     if found is None and not table.header:
         found = col.guess_columns(sample)[0]
     if found is None:

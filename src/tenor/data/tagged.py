@@ -139,5 +139,6 @@ def _tag_column(names: Sequence[str], given: str | None, words: str, source: str
 
 def _column(names: Sequence[str], given: str, what: str, option: str, source: str) -> str:
     if given not in names:
-        raise TenorError(f"No column {given!r} for {what} in {source}{nearest(given, names)} It has: {', '.join(names)}. Choose one with {option}.")
+        way = " A file of columns gets names by a first line of them (word pos chunk)." if all(n.isdigit() for n in names) else ""
+        raise TenorError(f"No column {given!r} for {what} in {source}{nearest(given, names)} It has: {', '.join(names)}. A training chooses it with {option}, and its model asks for that name.{way}")
     return given
