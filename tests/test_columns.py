@@ -8,9 +8,9 @@ from tenor.data.columns import (
     label_of,
     looks_like_header,
     match_labels,
-    scale_in_doubt,
     order_labels,
     same_spelling,
+    scale_in_doubt,
     stars_to_sentiment,
 )
 from tenor.errors import TenorError
