@@ -72,7 +72,7 @@ def main() -> None:
 def _let_threads_sleep() -> None:
     """A thread that waits for another looks 1,000 times, then sleeps; GNU's OpenMP would look 300,000 times, and so keep the core from the one that it waits for.
 
-    Beside one and two other busy programs a training on 2 cores is then 1.6 and 7 times as fast and more, and alone as fast as before (docs/results.md). On more than 4 cores it was not measured, and
+    Beside one other busy program a training on 2 cores is then 1.7 times as fast, beside two 7 to 16 times, and alone about as fast as before (docs/results.md). On more than 4 cores it was not measured, and
     nothing is changed. What OpenMP reads when it is loaded, with torch, must be in the environment before.
     """
     if (os.cpu_count() or 1) <= 4 and not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
