@@ -16,8 +16,9 @@ demo: .venv/installed
 	@echo
 	@echo "Everything is in runs/demo: open runs/demo/report.html; the model card is runs/demo/README.md."
 
+# Two files of tests at a time, in their order: the one that builds the engine anew takes longest, and must not come last.
 test: .venv/installed-dev
-	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
