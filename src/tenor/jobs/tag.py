@@ -52,6 +52,8 @@ class Taggers:
         beside = f", beside them {', '.join(source.columns[2:])}" if source.columns[2:] else ""
         notes.append(f"Words: column {source.columns[0]}{beside}; tags: column {source.columns[1]}.")
         notes.append(f"{len(train):,} training, {len(aside):,} validation{whose}, {plural(len(test), 'test sentence')}; {sum(len(s.words) for s in train):,} words to learn from.")
+        if not aside and not test:
+            notes.append("No sentence is kept aside, so nothing will tell how good the model is: --validation 0.1 keeps some, and so do rows of a part named test (a column split).")
         if in_spans([*train, *aside]):
             odd = without_scheme([*train, *aside])
             first = f": they are not of IOB2 in {plural(len(odd), 'sentence')}, the first of them at line {odd[0].line} of {source.name} (a span begins with a B there). If that is a mistake, mend it: chunks are found a little better with ends" if odd else ""
