@@ -20,7 +20,7 @@ from tenor.data.lexicon import Lexicon
 from tenor.data.tagged import read_sentences
 from tenor.pipelines.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
-from tenor.training.tag import TagExamples, without_scheme
+from tenor.training.tag import TagExamples, not_in_iob2
 from turns import by_turns
 
 BATCHES, ROUNDS = 20, 5  # batches of all lengths, each by each kernel so many times
@@ -40,7 +40,7 @@ def main() -> None:
 def measured(source: Path, cell: str) -> dict[str, Any]:
     preset = tag_preset(cell=cell, beside="pos")
     rows = [s for s in read_sentences(source, None, "chunk", ["pos"]).rows if s.part == "train"]
-    lexicon = Lexicon.of(rows, sorted({t for s in rows for t in s.tags}), ["pos"], preset.text.vocab, not without_scheme(rows))
+    lexicon = Lexicon.of(rows, sorted({t for s in rows for t in s.tags}), ["pos"], preset.text.vocab, not not_in_iob2(rows))
     examples = TagExamples(lexicon.encode(rows), lexicon.encode(rows[:1]), preset.train)
     network = Tagging(lexicon, preset.model).network
     plan = examples.plan(0)

@@ -50,6 +50,12 @@ def test_evaluation_takes_other_spellings_of_the_labels(tenor, model, reviews, t
     assert tenor("evaluate", "short.tsv", "-m", model, "--json").json["confusion"] == tenor("evaluate", reviews, "-m", model, "--json").json["confusion"]
 
 
+def test_evaluation_of_ratings_names_the_option_that_reads_them(tenor, model, tmp_path):
+    (tmp_path / "rated.csv").write_text("text,stars\nearly and late,5\nlate and early,2\n")
+    assert "--stars 5 or --stars 10 makes negative and positive of ratings" in tenor("evaluate", "rated.csv", "-m", model).err
+    assert tenor("evaluate", "rated.csv", "-m", model, "--stars", "5", "--json").json["rows"] == 2
+
+
 def test_every_command_has_help_with_an_example(tenor):
     assert tenor("--help").code == 0
     for command in ("train", "evaluate", "predict", "info", "data"):

@@ -78,7 +78,9 @@ def test_an_unknown_label_is_named_with_the_nearest():
     with pytest.raises(TenorError, match="'pos'"):  # only two labels have a meaning
         match_labels(["pos"], ["negative", "neutral", "positive"], "t.csv")
     with pytest.raises(TenorError, match=r"has .3 stars. and 1 more\. --stars 5 or --stars 10 makes"):
-        match_labels(["3 stars", "5", "1"], ["negative", "positive"], "t.csv")
+        match_labels(["3 stars", "5", "1"], ["negative", "positive"], "t.csv", rated=True)
+    with pytest.raises(TenorError, match=r"has .3 stars. and 1 more\. Choose"):  # of a training, --stars is for both its files
+        match_labels(["3 stars", "5", "1"], ["negative", "positive"], "t.csv", "The training rows have")
 
 
 def test_ratings_of_ten_that_are_of_five():

@@ -55,7 +55,7 @@ def evaluate(
         return
     with say.download() as progress:
         pipeline, stored = _read(model, device, precision, as_json)
-        result = run(source, pipeline, part, text, label, stars, skip_bad, progress, stored, str(model))
+        result = run(source, pipeline, part, text, label, stars, skip_bad, progress, stored, model)
     if as_json:
         print(json.dumps(result))
         return

@@ -98,8 +98,8 @@ def same_spelling(labels: Sequence[str]) -> list[str]:
     return [best[x.casefold()] for x in labels]
 
 
-def match_labels(labels: Sequence[str], known: Sequence[object], source: str, owner: str = "The model knows") -> list[int]:
-    """Index of each label among those of `owner`; pos, positive and 1 (neg, negative and 0) count as the same.
+def match_labels(labels: Sequence[str], known: Sequence[object], source: str, owner: str = "The model knows", rated: bool = False) -> list[int]:
+    """Index of each label among those of `owner`; pos, positive and 1 (neg, negative and 0) count as the same. rated: --stars could read the labels as ratings.
 
     Raises:
         TenorError: a label that is not among them.
@@ -108,7 +108,7 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
     unknown = {x for x in labels if x not in index and x.casefold() not in index}
     if unknown:
         first = sorted(unknown)[0]
-        ratings = owner == "The model knows" and all(_stars(x) is not None for x in unknown) and {sentiment_of(k) for k in known} == {0, 1}  # of a training, --stars is for both its files
+        ratings = rated and all(_stars(x) is not None for x in unknown) and {sentiment_of(k) for k in known} == {0, 1}
         way = "--stars 5 or --stars 10 makes negative and positive of ratings; else choose" if ratings else "Choose"
         raise TenorError(
             f"{owner} the labels {', '.join(map(str, known))}; {source} has {first!r}"

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -66,16 +67,18 @@ class Lexicon:
     tags: list[str]
     ends: bool = False  # the tags are of IOB2, and are learnt as BIOES: where a span ends is told apart too (Ratinov and Roth 2009)
 
-    @property
+    @cached_property
     def marks(self) -> list[str]:
         """The tags that the network tells apart, in the order of their numbers."""
-        other = {"B": "S", "I": "E"}
-        return [m for t in self.tags for m in ([t, other[t[0]] + t[1:]] if self.ends and t != "O" else [t])]
+        return [mark for tag in self.tags for mark in self._marks_of(tag)]
 
     @property
     def tag_of_mark(self) -> list[int]:
         """[marks] the number of the tag that each stands for."""
-        return [n for n, t in enumerate(self.tags) for _ in range(2 if self.ends and t != "O" else 1)]
+        return [number for number, tag in enumerate(self.tags) for _ in self._marks_of(tag)]
+
+    def _marks_of(self, tag: str) -> list[str]:
+        return [tag, {"B": "S", "I": "E"}[tag[0]] + tag[1:]] if self.ends and tag != "O" else [tag]
 
     @classmethod
     def of(cls, train: Sequence[Sentence], tags: Sequence[str], beside: Sequence[str], vocab: int, ends: bool = False) -> Lexicon:
@@ -109,8 +112,7 @@ class Lexicon:
 
     def said(self, numbers: np.ndarray) -> list[str]:
         """[n] numbers of marks -> a sentence's tags."""
-        names = self.marks
-        marks = [names[i] for i in numbers]
+        marks = [self.marks[i] for i in numbers]
         return without_ends(marks) if self.ends else marks
 
     def _marked(self, tags: Sequence[str]) -> Sequence[str]:

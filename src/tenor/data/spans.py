@@ -38,11 +38,6 @@ def spans(tags: Sequence[str]) -> list[Span]:
     return found
 
 
-def in_iob2(tags: Sequence[str]) -> bool:
-    """Whether a sentence's tags are of IOB2: every span begins with a B, and goes on with an I."""
-    return all(t == "O" or t[:2] == "B-" or (t[:2] == "I-" and before[1:] == t[1:]) for before, t in zip(["O", *tags], tags, strict=False))
-
-
 def with_ends(tags: Sequence[str]) -> list[str]:
     """IOB2 to BIOES: the last word of a span is an E, the one word of a span an S."""
     last = [after != f"I{t[1:]}" for t, after in zip(tags, [*tags[1:], "O"], strict=False)]
@@ -55,6 +50,11 @@ def without_ends(tags: Sequence[str]) -> list[str]:
     for kind, start, end in spans(tags):
         out[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
     return out
+
+
+def in_iob2(tags: Sequence[str]) -> bool:
+    """Whether a sentence's tags are of IOB2: every span begins with a B, and goes on with an I."""
+    return without_ends(tags) == list(tags)
 
 
 def span_scores(right: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> dict[str, Any]:

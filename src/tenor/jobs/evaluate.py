@@ -19,7 +19,7 @@ from tenor.store import Stored
 
 
 def evaluate(
-    source: str, pipeline: Pipeline, part: str | None, text: str | None, label: str | None, stars: str, skip_bad: bool, progress: Progress | None = None, stored: Stored | None = None, name: str = ""
+    source: str, pipeline: Pipeline, part: str | None, text: str | None, label: str | None, stars: str, skip_bad: bool, progress: Progress | None = None, stored: Stored | None = None, name: str = "MODEL"
 ) -> dict[str, Any]:
     """Metrics of `results.evaluate.measure`, with seconds (tokenising and network), rows_per_second and notes; `stored` is the model's folder, which says what it was trained on, and `name` what it is called.
 
@@ -50,7 +50,7 @@ def labelled(
         found = ", ".join(sorted({r.part for r in data.rows if r.part}))
         has = f"its parts are {found}" if found else "it has no parts of its own (a column named split, or folders train and test)"
         raise TenorError(f"No labelled row of {data.name} is of part {part}; {has}. Leave --part out to take all rows.")
-    return data, rows, np.array(match_labels([r.label for r in rows], labels, data.name), np.int64)
+    return data, rows, np.array(match_labels([r.label for r in rows], labels, data.name, rated=stars == "classes"), np.int64)
 
 
 def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -> list[str]:

@@ -57,7 +57,7 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
     found: dict[str, Any] = {"weights": order.weights, "weight_bytes_before": _bytes(packed(stored.weights, kept)), "weight_bytes": _bytes(inside)}
     small = replace(stored, weights=unpacked(inside, order.weights))
     if order.check is not None:
-        found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress) | {"notes": seen_in_training(stored, str(order.model), order.check, order.part)}
+        found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress) | {"notes": seen_in_training(stored, order.model, order.check, order.part)}
     config = {k: v for k, v in stored.config.items() if k not in ("format", "files")} | {"weights": order.weights}
     if order.labels:
         if len(order.labels) != len(config["labels"]):

@@ -24,7 +24,7 @@ from tenor.training.events import Events
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset
 from tenor.training.presets_tag import tag_preset
-from tenor.training.tag import divided, fit, in_spans, without_scheme
+from tenor.training.tag import divided, fit, in_spans, not_in_iob2
 
 
 class Taggers:
@@ -55,7 +55,7 @@ class Taggers:
         if not aside and not test:
             notes.append("No sentence is kept aside, so nothing will tell how good the model is: --validation 0.1 keeps some, and so do rows of a part named test (a column split).")
         if in_spans([*train, *aside]):
-            odd = without_scheme([*train, *aside])
+            odd = not_in_iob2([*train, *aside])
             first = f": they are not of IOB2 in {plural(len(odd), 'sentence')}, the first of them at line {odd[0].line} of {source.name} (a span begins with a B there). If that is a mistake, mend it: chunks are found a little better with ends" if odd else ""
             notes.append(f"Tags mark spans, whose ends are {'not ' if odd else ''}told apart{first}.")
         tags = {t for s in train for t in s.tags}

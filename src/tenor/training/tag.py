@@ -56,7 +56,7 @@ def in_spans(sentences: Sequence[Sentence]) -> bool:
     return marks_spans(t for s in sentences for t in s.tags)
 
 
-def without_scheme(sentences: Sequence[Sentence]) -> list[Sentence]:
+def not_in_iob2(sentences: Sequence[Sentence]) -> list[Sentence]:
     """Those whose tags are not of IOB2: one of them, and the ends of spans are not told apart."""
     return [s for s in sentences if not in_iob2(s.tags)]
 
@@ -88,7 +88,7 @@ def fit(
     tags = sorted({t for s in (*sentences, *validation) for t in s.tags})
     if len({t for s in sentences for t in s.tags}) < 2:
         raise TenorError(f"Learning to tag needs sentences with two different tags at least; there are {len(sentences):,} sentences with {len(tags)}. Choose the right column with --label.")
-    ends = in_spans((*sentences, *validation)) and not without_scheme((*sentences, *validation))
+    ends = in_spans((*sentences, *validation)) and not not_in_iob2((*sentences, *validation))
     lexicon = Lexicon.of(sentences, tags, model.columns, preset.text.vocab, ends)
     examples = TagExamples(lexicon.encode(sentences), lexicon.encode(validation), config)
     with torch.random.fork_rng():
