@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import order_texts
 from tenor import store
@@ -13,8 +15,11 @@ from tenor.api.classify import Classifier
 from tenor.errors import TenorError
 from tenor.jobs import train as job
 from tenor.jobs.prepare import Order
+from tenor.jobs.pretrain import PretrainOrder, pretrain
 from tenor.jobs.train import train
+from tenor.models.classify import read_logits
 from tenor.pipelines.classification import Pipeline
+from tenor.pipelines.pretrained import Pretrained
 from tenor.training import first, presets
 from tenor.training.events import Events
 
@@ -53,20 +58,20 @@ def run(monkeypatch, tmp_path):
     tiny = replace(best.language, model=replace(best.language.model, hidden=6, embedding=5))
     monkeypatch.setitem(presets.PRESETS, "best", replace(best, language=tiny))
 
-    def run_job(source, name="b", events=None, resume=False, **more):
+    def run_job(source, name="b", events=None, resume=False, start=None, **more):
         said = []
-        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, precision="float32", how="random", **more), baseline=False, resume=resume)
+        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, precision="float32", how="random", **more), start=start, baseline=False, resume=resume)
         return train(order, lambda _, sentences: said.extend(sentences), events or Events()), " ".join(said)
 
     return run_job
 
 
 def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teaches(run, partly, tmp_path, monkeypatch):
-    heard, pretrain = [], first.pretrain
+    heard, learn = [], first.pretrain
 
     def listening(tokens, check, *rest):
         heard.append(len(tokens.ids) + len(check))
-        return pretrain(tokens, check, *rest)
+        return learn(tokens, check, *rest)
 
     monkeypatch.setattr(first, "pretrain", listening)
     metrics, said = run(partly)
@@ -105,6 +110,47 @@ def test_of_many_rows_it_teaches_itself_and_both_models_answer(run, partly, tmp_
     assert all((a - b).abs().max() > 1e-3 for a, b in combinations(weights, 2))
 
 
+@pytest.fixture
+def language(tmp_path):
+    """The folder of a language model of other sizes than the small networks have."""
+    texts = tmp_path / "texts.csv"
+    texts.write_text("text\n" + "\n".join(f"{t} {i}" for i, t in enumerate(order_texts(150, 5)[0])))
+    settings = presets.changed(presets.PRETRAIN, {"hidden": 6, "embedding": 5, "vocab": 40, "epochs": 1, "precision": "float32"})
+    pretrain(PretrainOrder(str(texts), tmp_path / "language", settings), lambda *_: None, Events())
+    return tmp_path / "language"
+
+
+def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, partly, language, tmp_path, monkeypatch):
+    monkeypatch.setattr(first, "SMALL", 100)
+    made, weighed = [], job.weighed
+
+    def listening(*rest):
+        made.extend(rest)
+        return weighed(*rest)
+
+    monkeypatch.setattr(job, "weighed", listening)
+    metrics, said = run(partly, start=language, networks=2)
+    assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from it, " in said
+    small, large, aside, targets = made
+    assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
+    assert large.pairs is None and small.pairs is not None and small.tokenizer.to_json() == large.tokenizer.to_json() == Pretrained.read(language).tokenizer.to_json()
+    assert (large.network.encoder.embedding.weight - torch.from_numpy(Pretrained.read(language).encoders[0]["embedding.weight"])).abs().max() < 0.2
+    read = Pipeline.rebuilt(store.read(tmp_path / "b"), precision="float32")
+    texts, _ = order_texts(30, 4)
+    apart = [read_logits(p.network, p.read(p.tokenizer.encode(texts))) for p in (small, large)]
+    assert 0 < read.share < 1 and np.ptp(apart[0] - apart[1]) > 0.01
+    np.testing.assert_allclose(read.logits(texts)[0], (1 - read.share) * apart[0] + read.share * apart[1], atol=1e-5)
+    assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
+
+
+def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
+    monkeypatch.setattr(first, "pretrain", None)
+    _, said = run(partly, start=language)
+    assert f"The large classifier that labels the rows without a label starts from {language}" in said and "A large classifier from it, " in said
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert "beside" not in config and config["model"]["hidden"] == 4 and config["start"] == str(language)
+
+
 def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
     trained, fit = [], job.fit
@@ -124,9 +170,10 @@ def test_few_rows_in_all_get_more_epochs():
     assert presets.preset("best", 300).train.epochs == 10 and presets.preset("best", 30_000).train.epochs == 2
 
 
-@pytest.mark.parametrize(("stages", "few"), [((1, 2), True), ((1,), False)])
-def test_it_stops_and_goes_on_in_every_stage(run, partly, tmp_path, monkeypatch, stages, few):
+@pytest.mark.parametrize(("stages", "few", "started"), [((1, 2), True, False), ((1,), False, False), ((1, 2), False, True)])
+def test_it_stops_and_goes_on_in_every_stage(request, run, partly, tmp_path, monkeypatch, stages, few, started):
     monkeypatch.setattr(first, "SMALL", 10_000 if few else 100)
+    run = partial(run, start=request.getfixturevalue("language") if started else None)
     run(partly, "whole")
     for stage in stages:
         with pytest.raises(TenorError, match=r"no model yet\. Go on with the same command and --resume"):
@@ -143,8 +190,6 @@ def test_it_stops_and_goes_on_in_every_stage(run, partly, tmp_path, monkeypatch,
 def test_what_it_cannot_do_is_said(run, reviews):
     with pytest.raises(TenorError, match=r"learns from rows without a label, and .* has none"):
         run(reviews)
-    with pytest.raises(TenorError, match=r"trains twice, from nothing\. Leave --from out"):
-        presets.preset("best", None, (presets.BASE.text, presets.BASE.model))
     with pytest.raises(TenorError, match="networks must be at least 2; got 1"):
         presets.preset("best", networks=1)
     with pytest.raises(TenorError, match="fit is not given"):

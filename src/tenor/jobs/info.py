@@ -6,6 +6,7 @@ from typing import Any
 
 from tenor.box.names import BOX, model_folder, present
 from tenor.cells.hardware import describe
+from tenor.config import ModelConfig
 from tenor.jobs.kinds import kind_of, made_of
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
@@ -38,18 +39,24 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     weights = sum(w.size for w in stored.weights.values())
     numbers = {"config": stored.config, "metrics": stored.metrics, "weights": weights, "bytes": size(folder)}
     m, t = found.model, found.text
-    both, pooling = "bidirectional " if m.bidirectional else "", "" if pretrained else f", {m.pooling} pooling"
-    together = f", {m.networks} of them together" if m.networks > 1 else ""
+    other = None if isinstance(found, Pretrained) else found.beside
+    beside = f"; beside it, for {found.share:.2f} of the answer, {sizes(other.model)}" if other and isinstance(found, Pipeline) else ""
     kind = stored.config.get("weights", "float32")
     lines = [
-        f"Network: embedding {m.embedding}, {m.layers} x {both}{m.cell.upper()} {m.hidden}{pooling}{together}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
+        f"Network: {sizes(m, pooling=not pretrained)}{beside}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
         f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})",
     ]
     if isinstance(found, Pretrained):
         return numbers, [f"{model}: pretrain", *lines, f"A training starts from it: tenor train SOURCE --from {model}"]
     box = f"; ships with Tenor ({BOX[model]})" if model in BOX else ""
-    kernel = {"kernel": found.network.path}
-    return numbers | kernel, [f"{model}: classify, labels {', '.join(map(str, found.labels))}{box}", *lines, f"Kernel here: {found.network.path}", *_results(stored)]
+    kernel = {"kernel": found.path}
+    return numbers | kernel, [f"{model}: classify, labels {', '.join(map(str, found.labels))}{box}", *lines, f"Kernel here: {found.path}", *_results(stored)]
+
+
+def sizes(model: ModelConfig, pooling: bool = True) -> str:
+    both = "bidirectional " if model.bidirectional else ""
+    together = f", {model.networks} of them together" if model.networks > 1 else ""
+    return f"embedding {model.embedding}, {model.layers} x {both}{model.cell.upper()} {model.hidden}{f', {model.pooling} pooling' if pooling else ''}{together}"
 
 
 def _of_kind(stored: Stored, model: str, folder_bytes: int) -> tuple[dict[str, Any], list[str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
-from tenor.training.first import fit_first, is_few, joined, second_of
+from tenor.training.first import fit_beside, fit_first, is_few, joined, second_of, weighed
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import GIVEN, Preset
@@ -54,7 +55,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     prepared = time.perf_counter()
     preset = _preset(order, start, _learnt_from(data, wish))
     train_texts = data.texts(data.split.train)
-    _check_teachers(data, teachers, preset)
+    _check_teachers(data, teachers, preset, start is not None)
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
@@ -63,9 +64,9 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     v, targets = data.split.validation, data.targets
     try:
         open_work(work, order.resume, say)
-        first, taught, told = _taught(data, teachers, train_texts, tokens, preset, events, work, say)
+        before = _before(data, teachers, train_texts, tokens, preset, events, work, say, start)
         learnt = time.perf_counter()
-        pipeline, outcome = _learning(data, tokens, preset, events, work, start, taught, first)
+        pipeline, outcome = _learning(data, tokens, preset, events, work, start, before)
     except OSError as error:
         raise TenorError(f"The checkpoint could not be written to {work} ({error.strerror}). Free some space and go on with --resume.") from error
     finally:
@@ -77,8 +78,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
-        "data": data.findings.to_json() | counts | {"learnt_from": _learnt_from(data, preset), "sentences": sentences + told + _answer(first, pipeline, data, say)},
-        "kernel": pipeline.network.path,
+        "data": data.findings.to_json() | counts | {"learnt_from": _learnt_from(data, preset), "sentences": [*sentences, *before.told, *_answer(before, pipeline, data, say)]},
+        "kernel": pipeline.path,
         "calibration": calibration,
         "seconds": _seconds((began, prepared, tokenised, learnt, fitted, calibrated), outcome),
     }
@@ -144,6 +145,9 @@ def _name(start: Path | str | None) -> str | None:
 def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:
     if not start:
         return []
+    if preset.language:
+        who = "The large classifier that labels the rows without a label" if is_few(rows) else "A classifier that will answer beside the small networks"
+        return [f"{who} starts from {order.start}: tokens, sizes and weights. All networks read its tokens."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
@@ -153,17 +157,26 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
 
 
-def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset) -> None:
+def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset, started: bool) -> None:
     """Before anything is overwritten or takes long."""
     for folder, teacher in teachers.items():
         if same_labels(data.names, teacher.labels) != list(range(len(data.names))):
             raise TenorError(f"A teacher must know the labels of the data, {', '.join(data.names)}; {folder} knows {', '.join(map(str, teacher.labels))}. Train it on them first.")
-    if preset.language and is_few(data.findings.train):
+    if preset.language and is_few(data.findings.train) and not started:
         kept_aside(list(dict.fromkeys([*data.texts(data.split.train), *data.others])), preset.train.seed)
 
 
-def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say) -> tuple[Pipeline | None, Taught | None, list[str]]:
-    """The rows without a label as the teachers label them, the preset's own first model among them; that one, if it will answer too; and the sentences that were said on it."""
+@dataclass(frozen=True)
+class Before:
+    """What there is before the last training."""
+
+    taught: Taught | None = None  # the rows without a label, as the teachers label them, the preset's own first model among them
+    first: Pipeline | None = None  # that one, if it will answer too
+    beside: Pipeline | None = None  # what started from a language model, if it will answer
+    told: Sequence[str] = ()  # the sentences that were said on it
+
+
+def _before(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say, start: Pretrained | None) -> Before:
     told: list[str] = []
 
     def tell(sentence: str) -> None:
@@ -173,35 +186,39 @@ def _taught(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], t
     v, targets = data.split.validation, data.targets[data.split.train]
     first = None
     if preset.language:
-        first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell)
+        first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell, start)
         teachers = {**teachers, "the first model": first}
     if not teachers:
-        return None, None, told
+        return Before()
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
     *networks, linear = taught.weights
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
-    return None if is_few(data.findings.train) else first, taught, told
+    if is_few(data.findings.train) or not first:
+        return Before(taught, told=told)
+    beside = fit_beside(data.names, tokens, targets, data.texts(v), data.targets[v], preset, events, work, tell, start, taught) if start else None
+    return Before(taught, first, beside, told)
 
 
-def _learning(
-    data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, start: Pretrained | None, taught: Taught | None, first: Pipeline | None
-) -> tuple[Pipeline, Outcome]:
-    """The last training; a first model then answers with what it made."""
-    v, targets = data.split.validation, data.targets
+def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, start: Pretrained | None, before: Before) -> tuple[Pipeline, Outcome]:
+    """The last training; what was made before then answers with what it made."""
+    v, targets, first = data.split.validation, data.targets, before.first
     settings = second_of(preset, data.findings.train)
-    pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], settings, events, work, start, taught, first.pairs if first else None)
-    return joined(first, pipeline, preset) if first else pipeline, outcome
+    own = None if preset.language else start  # where the preset trains twice, the first model starts there
+    pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], settings, events, work, own, before.taught, first.pairs if first else None)
+    together = joined(first, pipeline, preset) if first else pipeline
+    return weighed(together, before.beside, data.texts(v), targets[v]) if before.beside else together, outcome
 
 
-def _answer(first: Pipeline | None, both: Pipeline, data: Data, say: Say) -> list[str]:
+def _answer(before: Before, both: Pipeline, data: Data, say: Say) -> list[str]:
     """Who answers, which the folder's history does not show."""
-    if not first:
+    if not before.first:
         return []
-    networks, old, v = both.model.networks, first.model.networks, data.split.validation
+    networks, old, v = both.model.networks, before.first.model.networks, data.split.validation
     found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
-    sentences = [f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all answer together{found}. Curves and history are of the latter."]
+    other = f", and the classifier from the language model for {both.share:.2f} of the answer," if both.beside else ""
+    sentences = [f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all{other} answer together{found}. Curves and history are of the latter."]
     say("Answer", sentences)
     return sentences
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
+BESIDE = "beside"  # of the second network's settings in config.json; its weights' names begin with it and a dot
+
 
 class Pipeline:
     """A classifier ready for texts.
@@ -29,6 +31,10 @@ class Pipeline:
         model: the network's sizes.
         temperature: logits are divided by it before they become probabilities (results/calibrate.py).
         device, precision: where and how it computes; int8 is for reading alone.
+
+    Attributes:
+        beside: another classifier of the same labels and tokenizer that answers too, of other sizes and with its own way to read; None: there is none.
+        share: of the logits, what is `beside`'s; the rest is this one's own.
     """
 
     def __init__(
@@ -44,8 +50,27 @@ class Pipeline:
     ) -> None:
         self.labels, self.tokenizer, self.text, self.model, self.pairs = list(labels), tokenizer, text, model, pairs
         self.temperature = temperature
+        self.beside: Pipeline | None = None
+        self.share = 0.0
         where = choose_device(device)
         self.network = classifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
+
+    def answering_with(self, other: Pipeline, share: float) -> Pipeline:
+        """This classifier, and from now on another one answers too: `share` of the logits is its own. Returns itself.
+
+        Raises:
+            TenorError: the other has one beside it already, or the share is not between 0 and 1.
+        """
+        if other.beside or not 0 <= share <= 1:
+            raise TenorError(f"A second network answers for a share between 0 and 1, and has none beside it; got {share!r}. Copy the model folder again, or train anew.")
+        self.beside, self.share = other, share
+        return self
+
+    @property
+    def path(self) -> str:
+        """Which kernel runs it, and why."""
+        own, other = self.network.path, self.beside.network.path if self.beside else ""
+        return own if other in ("", own) else f"{own}; beside it {other}"
 
     @property
     def pad_to(self) -> int:
@@ -63,27 +88,40 @@ class Pipeline:
     def logits(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, 1] (two labels) or [rows, labels] scores without the temperature, and [rows] tokens of each text before cutting."""
         ids = self.tokenizer.encode(texts)
-        return read_logits(self.network, self.read(ids), pad_to=self.pad_to), ids.lengths
+        return self.logits_of(ids), ids.lengths
+
+    def logits_of(self, ids: Ragged) -> np.ndarray:
+        """Texts as uncut ids of the tokenizer -> as `logits`."""
+        own = read_logits(self.network, self.read(ids), pad_to=self.pad_to)
+        return (1 - self.share) * own + self.share * self.beside.logits_of(ids) if self.beside else own
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model), "temperature": self.temperature} | more
         weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}
         if self.pairs:
             weights[PAIRS] = self.pairs.keys
+        if self.beside:
+            other = self.beside.stored({}, {}, [])
+            config[BESIDE] = {"share": self.share} | {part: other.config[part] for part in ("text", "model")}
+            weights |= {f"{BESIDE}.{k}": v for k, v in other.weights.items()}
         return Stored(config, self.tokenizer.to_json(), weights, metrics, history)
 
     @classmethod
     def rebuilt(cls, stored: Stored, device: Device = "auto", precision: ReadingPrecision = "auto") -> Pipeline:
         """Raises TenorError if tokenizer, settings and weights do not fit each other."""
+        check_task(stored.config, "classify")
+        own, other = parted(stored)
+        pipeline = cls._rebuilt(own, device, precision)
+        return pipeline.answering_with(cls._rebuilt(other, device, precision), _number(stored.config[BESIDE].get("share"), "share")) if other else pipeline
+
+    @classmethod
+    def _rebuilt(cls, stored: Stored, device: Device, precision: ReadingPrecision) -> Pipeline:
         config = stored.config
-        check_task(config, "classify")
         if not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:
             raise TenorError("config.json must name two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
-        temperature = config.get("temperature", 1.0)  # folders of format 1 have none
-        if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature < float("inf"):
-            raise TenorError(f"The temperature in config.json must be a number above 0; got {temperature!r}. Copy the model folder again, or train anew.")
+        temperature = _number(config.get("temperature", 1.0), "temperature")  # folders of format 1 have none
         tokenizer = Tokenizer.from_json(stored.tokenizer)
         weights = dict(stored.weights)
         keys = weights.pop(PAIRS, None)
@@ -95,3 +133,26 @@ class Pipeline:
         pipeline.network.load_state_dict(fitted)
         pipeline.network.eval()
         return pipeline
+
+
+def parted(stored: Stored) -> tuple[Stored, Stored | None]:
+    """A classifier's folder as two: of the network that its settings describe, and of the one beside it, if there is one.
+
+    Raises:
+        TenorError: the settings of the one beside it are no object.
+    """
+    if BESIDE not in stored.config:
+        return stored, None
+    config, start = {k: v for k, v in stored.config.items() if k != BESIDE}, f"{BESIDE}."
+    beside = stored.config[BESIDE]
+    if not isinstance(beside, dict):
+        raise TenorError(f"{BESIDE} in config.json must be an object; got {beside!r}. Copy the model folder again, or train anew.")
+    weights = {k: v for k, v in stored.weights.items() if not k.startswith(start)}
+    others = {k.removeprefix(start): v for k, v in stored.weights.items() if k.startswith(start)}
+    return replace(stored, config=config, weights=weights), replace(stored, config=config | {part: beside.get(part, {}) for part in ("text", "model")}, weights=others)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise TenorError(f"The {name} in config.json must be a number above 0; got {value!r}. Copy the model folder again, or train anew.")
+    return value

@@ -90,7 +90,13 @@ def _training(metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> tup
 
 def _settings(config: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
     made = [f"Made with: {config['command']}"] if config.get("command") else []
-    return "Settings", made, [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config.get(part, {}).items())]
+    return "Settings", made, [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config.get(part, {}).items()), *([f"beside: {k}", str(v)] for k, v in _beside(config).items())]
+
+
+def _beside(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the network that answers beside the one that the rest describes."""
+    found = config.get("beside")
+    return {"share": f"{found['share']:.3f}", **found["text"], **found["model"]} if isinstance(found, dict) else {}  # of a tagger, columns
 
 
 def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:

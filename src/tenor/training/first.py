@@ -1,8 +1,10 @@
 """`--preset best` trains twice: a first model labels the texts without a label, and a second one learns from these too.
 
 Where many rows have a label, the first model is of the same kind, trained on them alone, and both answer together: they err in
-different places. Where few have one, it must know more than they tell: a language model of all texts first, a large classifier
-from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teaches.
+different places. With `--from` a language model, a classifier that starts from it learns from the same labels, and answers beside them.
+
+Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), a large
+classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teaches.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
+from tenor.training.teacher import Taught, blend, log_shares
 
 
 def is_few(rows: int) -> bool:
@@ -41,6 +44,7 @@ def fit_first(
     events: Events,
     work: Path,
     tell: Callable[[str], None],
+    start: Pretrained | None = None,
 ) -> Pipeline:
     """Train it; what stands in `work` is gone on with.
 
@@ -50,6 +54,7 @@ def fit_first(
         others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
         asked: of the whole; `asked.language` is of the language model.
         events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
+        start: where few rows have a label, the large classifier starts from it; None: from a language model that is trained here.
 
     Returns:
         The classifier.
@@ -57,13 +62,35 @@ def fit_first(
     Raises:
         TenorError: as pretrain and fit; or the training was asked to stop, and its checkpoint waits.
     """
-    start, tokens, settings, name = None, train, _with(asked, asked.model.networks // 2), "A first model of the labelled rows alone"
-    if is_few(len(targets)):
-        start, settings = _language(train_texts, others, asked, events, work, tell)
-        tokens, name = Tokenised.of(train_texts, settings.text, start.tokenizer), "A large classifier from it"
-    first, outcome = fit(labels, tokens, targets, validation_texts, validation_targets, settings, events, _folder(work, "large" if start else "first"), start)
-    tell(f"{name}, {_finished(outcome)}.")
+    if not is_few(len(targets)):
+        first, outcome = fit(labels, train, targets, validation_texts, validation_targets, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
+        tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
+        return first
+    start = start or _language(train_texts, others, asked, events, work, tell)
+    settings = _from(start, asked, len(targets))
+    tokens = Tokenised.of(train_texts, settings.text, start.tokenizer)
+    first, outcome = fit(labels, tokens, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
+    tell(f"A large classifier from it, {_finished(outcome)}.")
     return first
+
+
+def fit_beside(
+    labels: Sequence[Any],
+    train: Tokenised,
+    targets: np.ndarray,
+    validation_texts: Sequence[str],
+    validation_targets: np.ndarray,
+    asked: Preset,
+    events: Events,
+    work: Path,
+    tell: Callable[[str], None],
+    start: Pretrained,
+    taught: Taught,
+) -> Pipeline:
+    """The classifier that starts from a language model and answers beside the small networks. As fit_first; train: in the tokens of `start`."""
+    beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, _from(start, asked, len(targets)), events, _folder(work, "beside"), start, taught)
+    tell(f"A classifier from it, {_finished(outcome)}.")
+    return beside
 
 
 def second_of(asked: Preset, rows: int) -> Preset:
@@ -83,17 +110,33 @@ def joined(first: Pipeline, second: Pipeline, asked: Preset) -> Pipeline:
     return both
 
 
+def weighed(pipeline: Pipeline, beside: Pipeline, texts: Sequence[str], targets: np.ndarray) -> Pipeline:
+    """Both answer, each as far as validation rows say that it is to be believed; without any, both alike."""
+    share = 0.5
+    if len(texts):
+        own, other = blend(np.stack([log_shares(p.logits(texts)[0]) for p in (pipeline, beside)]), targets)
+        share = other / (own + other)
+    return pipeline.answering_with(beside, share)
+
+
 def _with(asked: Preset, networks: int) -> Preset:
     return replace(asked, model=replace(asked.model, networks=networks))
 
 
-def _language(
-    train_texts: Sequence[str], others: Sequence[str], asked: Preset, events: Events, work: Path, tell: Callable[[str], None]
-) -> tuple[Pretrained, Preset]:
-    """A language model of all texts, and the settings of a classifier from it."""
-    same = {key: getattr(asked.train, key) for key in ("seed", "device", "precision")}
+def _from(start: Pretrained, asked: Preset, rows: int) -> Preset:
+    """Settings of a classifier that starts from a language model."""
+    return preset("base", rows, (start.text, start.model), label_smoothing=asked.train.label_smoothing, **_same(asked))
+
+
+def _same(asked: Preset) -> dict[str, Any]:
+    """What all trainings of the preset have in common."""
+    return {key: getattr(asked.train, key) for key in ("seed", "device", "precision")}
+
+
+def _language(train_texts: Sequence[str], others: Sequence[str], asked: Preset, events: Events, work: Path, tell: Callable[[str], None]) -> Pretrained:
+    """A language model of all texts."""
     assert asked.language
-    language = changed(asked.language, same)
+    language = changed(asked.language, _same(asked))
     tell("Few training rows have a label, so a large network labels the others first: three trainings, of its language model, of it, and of what is kept. They may take hours; --resume goes on after any stop.")
     learn, check = kept_aside(list(dict.fromkeys([*train_texts, *others])), language.train.seed)
     tokens = Tokenised.of(learn, language.text)
@@ -102,7 +145,7 @@ def _language(
     heard = outcome.history[outcome.best_epoch - 1]["validation_loss"]
     size = f"{language.model.cell.upper()} of {plural(language.model.hidden, 'unit')} a direction"
     tell(f"A language model ({size}) of {len(learn):,} texts: {heard:.3f} nats a word among the drawn after {plural(outcome.best_epoch, 'epoch')}.")
-    return start, preset("base", len(train_texts), (start.text, start.model), label_smoothing=asked.train.label_smoothing, **same)
+    return start
 
 
 def _folder(work: Path, name: str) -> Path:

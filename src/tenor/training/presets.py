@@ -139,7 +139,7 @@ def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelCon
     Args:
         name: a key of PRESETS.
         rows: number of rows to train on (of best, those without a label too), to which all but article fit their epochs and batches; None: as for many.
-        start: settings of the model that the training starts from, which then has its tokens and sizes.
+        start: settings of the model that the training starts from, which then has its tokens and sizes; of best, only the tokens.
         changes: settings of TextConfig, ModelConfig, TrainConfig or SplitConfig by name.
 
     Raises:
@@ -147,11 +147,11 @@ def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelCon
     """
     if name not in PRESETS:
         raise TenorError(f"No preset {name!r}{nearest(name, PRESETS)} There are: {', '.join(PRESETS)}.")
-    if start and name == "best":
-        raise TenorError("--preset best trains twice, from nothing. Leave --from out, or train from a model first and let it teach: tenor train ... --from MODEL --out first; tenor train ... --preset quick --teacher first")
-    if start:
+    if start and name != "best":
         return changed(_fine_tuning(name, rows, *start), changes)
     found = PRESETS[name]
+    if start:  # the small networks begin anew, on its tokens: what starts from it stands beside them (training/first.py)
+        found = replace(found, text=replace(found.text, tokens=start[0].tokens, vocab=start[0].vocab))
     if name != "article" and rows is not None and rows < SMALL:
         found = replace(found, train=replace(found.train, **_small(rows)))
     found = changed(found, changes)

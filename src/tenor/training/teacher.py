@@ -13,7 +13,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax, softmax
 
-from tenor.models.classify import read_logits
 from tenor.pipelines.classification import Pipeline
 from tenor.training.linear import Linear
 
@@ -41,8 +40,8 @@ def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.
 
     def said(some: Sequence[str]) -> np.ndarray:
         """[models, rows, labels] log-probabilities"""
-        networks = [read_logits(t.network, t.read(t.tokenizer.encode(some)), pad_to=t.pad_to) for t in teachers]
-        return np.stack([_log_shares(logits) for logits in (*networks, linear.logits(first.tokenizer.encode(some)))])
+        networks = [t.logits(some)[0] for t in teachers]
+        return np.stack([log_shares(logits) for logits in (*networks, linear.logits(first.tokenizer.encode(some)))])
 
     models = len(teachers) + 1
     weights, accuracy = (1 / models,) * models, float("nan")
@@ -65,7 +64,8 @@ def blend(found: np.ndarray, targets: np.ndarray) -> tuple[float, ...]:
     return tuple(map(float, best))
 
 
-def _log_shares(logits: np.ndarray) -> np.ndarray:
+def log_shares(logits: np.ndarray) -> np.ndarray:
+    """[rows, 1] (two labels) or [rows, labels] logits -> [rows, labels] log-probabilities"""
     if logits.shape[1] == 1:
         return np.concatenate([log_expit(-logits), log_expit(logits)], 1)
     found: np.ndarray = log_softmax(logits, axis=1)
