@@ -131,7 +131,7 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     monkeypatch.setattr(job, "weighed", listening)
     metrics, said = run(partly, start=language, networks=2)
     assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from it, " in said
-    small, large, aside, targets = made
+    small, large, *_ = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
     assert large.pairs is None and small.pairs is not None and small.tokenizer.to_json() == large.tokenizer.to_json() == Pretrained.read(language).tokenizer.to_json()
     assert (large.network.encoder.embedding.weight - torch.from_numpy(Pretrained.read(language).encoders[0]["embedding.weight"])).abs().max() < 0.2
