@@ -38,12 +38,10 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     found = Pretrained.of(stored, model) if pretrained else Pipeline.rebuilt(stored)
     weights = sum(w.size for w in stored.weights.values())
     numbers = {"config": stored.config, "metrics": stored.metrics, "weights": weights, "bytes": size(folder)}
-    m, t = found.model, found.text
-    other = None if isinstance(found, Pretrained) else found.beside
-    beside = f"; beside it, for {found.share:.2f} of the answer, {sizes(other.model)}" if other and isinstance(found, Pipeline) else ""
+    t = found.text
     kind = stored.config.get("weights", "float32")
     lines = [
-        f"Network: {sizes(m, pooling=not pretrained)}{beside}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
+        f"Network: {described(found)}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
         f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})",
     ]
     if isinstance(found, Pretrained):
@@ -53,10 +51,16 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     return numbers | kernel, [f"{model}: classify, labels {', '.join(map(str, found.labels))}{box}", *lines, f"Kernel here: {found.path}", *_results(stored)]
 
 
-def sizes(model: ModelConfig, pooling: bool = True) -> str:
-    both = "bidirectional " if model.bidirectional else ""
-    together = f", {model.networks} of them together" if model.networks > 1 else ""
-    return f"embedding {model.embedding}, {model.layers} x {both}{model.cell.upper()} {model.hidden}{f', {model.pooling} pooling' if pooling else ''}{together}"
+def described(found: Pipeline | Pretrained) -> str:
+    """The networks that read and answer, for people."""
+    if isinstance(found, Pretrained):
+        return _sizes(found.model)
+    own = f"{_sizes(found.model)}, {found.model.pooling} pooling" + (f", {found.model.networks} of them together" if found.model.networks > 1 else "")
+    return f"{own}; beside it, for {found.share:.2f} of the answer, {described(found.beside)}" if found.beside else own
+
+
+def _sizes(m: ModelConfig) -> str:
+    return f"embedding {m.embedding}, {m.layers} x {'bidirectional ' if m.bidirectional else ''}{m.cell.upper()} {m.hidden}"
 
 
 def _of_kind(stored: Stored, model: str, folder_bytes: int) -> tuple[dict[str, Any], list[str]]:
