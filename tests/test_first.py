@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import order_texts
+from conftest import fit, order_texts, small
 from tenor import store
 from tenor.api.classify import Classifier
 from tenor.errors import TenorError
@@ -129,7 +129,11 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
         return weighed(*rest)
 
     monkeypatch.setattr(job, "weighed", listening)
+    trained, usual = [], first.fit
+    monkeypatch.setattr(first, "fit", lambda *rest: (trained.append(rest[8:]), usual(*rest))[1])
     metrics, said = run(partly, start=language, networks=2)
+    (_, (start, taught)) = trained  # of the labelled rows alone, and the one beside
+    assert start.model.hidden == 6 and len(taught.texts) == 250
     assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from it, " in said
     small, large, *_ = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
@@ -143,6 +147,19 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
 
 
+def test_who_is_more_often_right_has_the_greater_share():
+    texts, targets = order_texts(200, 6)
+    lost = np.random.default_rng(0).permutation(targets)
+    good, bad = (fit(["bad", "good"], texts, said, texts[:9], said[:9], small(epochs=8, batch_size=8))[0] for said in (targets, lost))
+    aside, right = order_texts(200, 7)
+    assert (good.probabilities(aside)[0].argmax(1) == right).mean() > 0.9
+    assert first.weighed(good, bad, aside, right).share < 0.4
+    good.beside = None
+    assert first.weighed(bad, good, aside, right).share > 0.6
+    bad.beside = None
+    assert first.weighed(good, bad, [], right[:0]).share == 0.5
+
+
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
     _, said = run(partly, start=language)
@@ -153,11 +170,11 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
 
 def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    trained, fit = [], job.fit
+    trained, usual = [], job.fit
 
     def listening(*rest):
         trained.append(rest)
-        return fit(*rest)
+        return usual(*rest)
 
     monkeypatch.setattr(job, "fit", listening)
     run(partly)
