@@ -152,7 +152,7 @@ def test_who_is_more_often_right_has_the_greater_share():
     lost = np.random.default_rng(0).permutation(targets)
     good, bad = (fit(["bad", "good"], texts, said, texts[:9], said[:9], small(epochs=8, batch_size=8))[0] for said in (targets, lost))
     aside, right = order_texts(200, 7)
-    assert (good.probabilities(aside)[0].argmax(1) == right).mean() > 0.9
+    assert (good.probabilities(aside)[0].argmax(1) == right).mean() > 0.65
     assert first.weighed(good, bad, aside, right).share < 0.4
     good.beside = None
     assert first.weighed(bad, good, aside, right).share > 0.6
