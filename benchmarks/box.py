@@ -1,9 +1,9 @@
 """The model that ships inside the package: trained, made small, measured, its card written. One command makes all of src/tenor/box/reviews-en.
 
-    TENOR_DATA=... python benchmarks/box.py                    trains by LANGUAGE and RECIPE first, about an hour on 2 cores
+    TENOR_DATA=... python benchmarks/box.py                    trains by RECIPE first, a quarter of an hour on 2 cores
     TENOR_DATA=... python benchmarks/box.py --model FOLDER     from a model trained already
 
-Nothing is chosen here. The held-out reviews are the last 5,000 of the article's split; a model trained on other rows has read some of them. A language model that is in runs/ already is taken.
+Nothing is chosen here. The held-out reviews are the last 5,000 of the article's split; a model trained on other rows has read some of them.
 Refuses more than 8 MB and paths of this machine. Writes benchmarks/results/box.json too.
 """
 
@@ -21,29 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from minimal_pairs import CASES, Pair, of_reviews, written
 from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine
 from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
 from tenor.data.datasets import resolve
-from tenor.data.parts import is_test
-from tenor.data.sources import read_rows, read_texts
+from tenor.data.sources import read_rows
 from tenor.jobs.answers import Labels
 from tenor.jobs.evaluate import evaluate
 from tenor.jobs.info import described
-from tenor.jobs.prepare import Order, prepare
 from tenor.jobs.shrink import ShrinkOrder, shrink
 from tenor.pipelines.classification import Pipeline
 from tenor.results.report import ERROR_IS, calibrated, shrunk
-from tenor.training.presets import preset
 
-LANGUAGE_MODEL = Path("runs", "reviews-language")
-LANGUAGE = ("--hidden", 192, "--embedding", 128, "--epochs", 4)
-RECIPE = ("imdb", "--preset", "best", "--from", LANGUAGE_MODEL, *ARTICLE_SPLIT)
-EXPERIMENTS = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": 0, "validation": 6000}  # of docs/experiments.md
+RECIPE = ("imdb", "--preset", "best", *ARTICLE_SPLIT)
 WEIGHTS = "int8"
 MOST_BYTES = 8_000_000
 
@@ -62,14 +54,6 @@ def held_out(path: Path) -> None:
         out = csv.writer(f)
         out.writerow(["text", "label"])
         out.writerows((r.text, r.label) for r in rows)
-
-
-def language_texts(path: Path) -> None:
-    """The texts that a language model of the experiments and of the box may read: of the test rows of neither split, and not of the validation rows on which things are chosen."""
-    tried = prepare(Order("imdb", path, lambda rows, start=None: preset("best", rows, start, **EXPERIMENTS)))
-    rows, labelled = read_texts(resolve("imdb")).rows, read_rows(resolve("imdb")).rows
-    unread = {r.text.casefold() for r in [*labelled[-ARTICLE_SPLIT[-1] :], *(r for r in rows if is_test(r.part))]} | {t.casefold() for t in tried.texts(tried.split.validation)}
-    pq.write_table(pa.table({"text": [t for t in dict.fromkeys(r.text for r in rows) if t and t.casefold() not in unread]}), path)
 
 
 def said(pipeline: Pipeline, texts: list[str]) -> list[str]:
@@ -130,9 +114,6 @@ def main() -> None:
     model: Path | None = arguments.parse_args().model
     if model is None:
         model = ROOT / "runs" / f"{REVIEWS}-large"
-        if not (ROOT / LANGUAGE_MODEL / "config.json").exists():
-            language_texts(ROOT / "runs" / "language-texts.parquet")
-            tenor("pretrain", Path("runs", "language-texts.parquet"), *LANGUAGE, "--out", LANGUAGE_MODEL, "--resume")
         tenor("train", *RECIPE, "--no-baseline", "--overwrite", "--out", model.relative_to(ROOT))
     config = store.read(model).config
     if any(word.startswith("/") for key in ("command", "source", "start") for word in shlex.split(str(config.get(key, "")))):
