@@ -75,7 +75,7 @@ def test_a_folder_keeps_them_and_a_training_goes_on_from_them(three, tmp_path):
     again = Pipeline.rebuilt(store.read(tmp_path / "m"))
     np.testing.assert_allclose(again.logits(texts)[0], three.logits(texts)[0], atol=0.05)
     start = Pretrained.read(tmp_path / "m")
-    settings = preset("base", 40, (start.text, start.model), epochs=1, learning_rate=1e-9, precision="float32")
+    settings = preset("base", 40, start.settings, epochs=1, learning_rate=1e-9, precision="float32")
     assert settings.model.networks == 3
     went_on, _ = fit_from(three.labels, Tokenised.of(texts, settings.text, start.tokenizer), targets, [], targets[:0], settings, start=start)
     np.testing.assert_allclose(went_on.logits(texts)[0], again.logits(texts)[0], atol=1e-4)

@@ -134,6 +134,7 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     metrics, said = run(partly, start=language, networks=2)
     (_, (start, taught)) = trained  # of the labelled rows alone, and the one beside
     assert start.model.hidden == 6 and len(taught.texts) == 250
+    assert Pretrained.read(tmp_path / "b").settings.answers and not start.settings.answers
     assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from it, " in said
     small, large, *_ = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2

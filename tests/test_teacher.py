@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from conftest import order_texts
-from tenor.config import ModelConfig
+from tenor.config import ModelConfig, Start
 from tenor.data.batches import pack
 from tenor.data.text import Ragged
 from tenor.models.classify import TextClassifier
@@ -107,14 +107,21 @@ def test_every_epoch_reads_the_labels_and_all_of_them_together_each_taught_text_
 
 def test_a_start_is_fine_tuned_with_rates_of_its_own_and_what_is_asked_for_holds():
     text, model = ARTICLE.text, ModelConfig(hidden=7, embedding=5, cell="gru", dropout=0.9)
-    found = preset("base", 100_000, (text, model), epochs=3)
+    start = Start(text, model)
+    found = preset("base", 100_000, start, epochs=3)
     assert (found.model.hidden, found.model.embedding, found.model.cell, found.text.vocab) == (7, 5, "gru", text.vocab)
     assert found.train.output_rate > 1 > found.train.embedding_rate and found.train.epochs == 3 and found.model.dropout != 0.9
-    assert preset("quick", 100_000, (text, model)).train.epochs == 1
-    assert preset("base", 300, (text, model)).train.epochs > 2
-    rates = [preset("base", None, (text, replace(model, hidden=h))).train.learning_rate for h in (16, 256, 512)]
+    assert preset("quick", 100_000, start).train.epochs == 1
+    assert preset("base", 300, start).train.epochs > 2
+    rates = [preset("base", None, Start(text, replace(model, hidden=h))).train.learning_rate for h in (16, 256, 512)]
     assert rates == [4e-3, 12e-4, 6e-4]
-    assert preset("base", 300, (text, model), learning_rate=0.5).train.learning_rate == 0.5
+    assert preset("base", 300, start, learning_rate=0.5).train.learning_rate == 0.5
+
+
+def test_few_rows_move_the_vectors_of_a_classifier_further_than_those_of_a_language_model():
+    language, classifier = (Start(ARTICLE.text, ModelConfig(), answers) for answers in (False, True))
+    rates = [[preset("base", rows, start).train.embedding_rate for rows in (300, 100_000)] for start in (language, classifier)]
+    assert rates[0] == [rates[1][1]] * 2 and rates[1][0] > 1 > rates[1][1]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 
 from tenor.errors import TenorError, nearest
 
@@ -151,6 +151,14 @@ class SplitConfig:
     train_rows: int | None = None
     test_rows: int | None = None
     validation: float | None = None  # below 1: share of the training rows; from 1: rows; None: by their number
+
+
+class Start(NamedTuple):
+    """Settings of the model that a training starts from."""
+
+    text: TextConfig
+    model: ModelConfig
+    answers: bool = False  # a trained classifier, and no language model
 
 
 T = TypeVar("T")

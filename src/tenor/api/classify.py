@@ -136,7 +136,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     def _settings(self, rows: int, start: Pretrained | None) -> Preset:
         changes = {k: v for k, v in self.get_params().items() if k not in ("preset", "validation", "start")}
-        found = preset(self.preset, rows, (start.text, start.model) if start else None, **changes)
+        found = preset(self.preset, rows, start.settings if start else None, **changes)
         if found.language:
             raise TenorError(f"preset={self.preset!r} learns from texts without a label too, which fit is not given. Train it with: tenor train SOURCE --preset {self.preset}, and use it with tenor.load.")
         return found

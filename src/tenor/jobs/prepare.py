@@ -24,7 +24,7 @@ class Order:
 
     source: str
     out: Path
-    preset: Callable[..., Preset]  # settings for a number of training rows (or None), and for the (text, model) settings of a start
+    preset: Callable[..., Preset]  # settings for a number of training rows (or None), and for the Start, if there is one
     test: str | None = None  # a second file
     start: Path | str | None = None  # a model folder to start from, or the name of one in the box
     teachers: Sequence[Path | str] = ()  # classifiers that label the rows without a label

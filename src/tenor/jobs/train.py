@@ -109,7 +109,7 @@ def _seconds(times: tuple[float, ...], outcome: Outcome) -> dict[str, float]:
 
 
 def _preset(order: Order, start: Pretrained | None, rows: int | None) -> Preset:
-    return order.preset(rows, (start.text, start.model) if start else None)
+    return order.preset(rows, start.settings if start else None)
 
 
 def _learnt_from(data: Data, preset: Preset) -> int:

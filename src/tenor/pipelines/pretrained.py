@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tenor.box.names import model_folder
-from tenor.config import ModelConfig, TextConfig, build, check
+from tenor.config import ModelConfig, Start, TextConfig, build, check
 from tenor.data.columns import same_labels
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Tokenizer
@@ -37,6 +37,10 @@ class Pretrained:
     pairs: Pairs | None = None
     labels: Sequence[Any] = ()
     outputs: Sequence[Mapping[str, np.ndarray]] = ()
+
+    @property
+    def settings(self) -> Start:
+        return Start(self.text, self.model, bool(self.outputs))
 
     @classmethod
     def read(cls, model: str | Path) -> Pretrained:

@@ -125,7 +125,7 @@ def _with(asked: Preset, networks: int) -> Preset:
 
 def _from(start: Pretrained, asked: Preset, rows: int) -> Preset:
     """Settings of a classifier that starts from a language model."""
-    return preset("base", rows, (start.text, start.model), label_smoothing=asked.train.label_smoothing, **_same(asked))
+    return preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, **_same(asked))
 
 
 def _same(asked: Preset) -> dict[str, Any]:

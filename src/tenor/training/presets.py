@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tenor.config import ModelConfig, SplitConfig, TextConfig, TrainConfig, build
+from tenor.config import ModelConfig, SplitConfig, Start, TextConfig, TrainConfig, build
 from tenor.errors import TenorError, nearest
 
 
@@ -111,12 +111,17 @@ FINE_TUNE = Preset(
     SplitConfig(how="random"),
 )
 
+# A trained classifier is taken to few rows because they are of another kind, and then it is the words that must be learnt anew. Five-fold cross-validation on 1,375 rows of the sample, from reviews-en: with
+# the vectors at half of the rate 0.790, at 2, 4 and 8 times 0.825, 0.848 and 0.845; linear baseline 0.828, base from nothing 0.800. A language model of film reviews and 450 of them: 0.856 at half, 0.836 at 4 times.
+OTHER_WORDS = 4.0
+
 # What a training that starts from a model takes from it, and nobody else can choose.
 GIVEN = ("cell", "layers", "hidden", "embedding", "bidirectional", "networks", "vocab", "tokens")
 
 
-def _fine_tuning(name: str, rows: int | None, text: TextConfig, model: ModelConfig) -> Preset:
+def _fine_tuning(name: str, rows: int | None, given: Start) -> Preset:
     """The start's tokens (pairs of words too) and sizes, and settings that keep what it knows; article keeps its own settings."""
+    text, model, answers = given
     start = ARTICLE if name == "article" else FINE_TUNE
     sizes = {key: getattr(model, key) for key in ("cell", "layers", "hidden", "embedding", "bidirectional", "networks")}
     start = replace(start, text=replace(start.text, tokens=text.tokens, vocab=text.vocab, pairs=text.pairs), model=replace(start.model, **sizes))
@@ -127,13 +132,15 @@ def _fine_tuning(name: str, rows: int | None, text: TextConfig, model: ModelConf
         start = replace(start, train=replace(start.train, epochs=1))
     if rows is not None and rows < SMALL:
         start = replace(start, train=replace(start.train, epochs=max(2, min(8, 20_000 // max(1, rows))), batch_size=16 if rows < 2000 else 32))
+        if answers:
+            start = replace(start, train=replace(start.train, embedding_rate=OTHER_WORDS))
     return start
 
 
 PRESETS = {"base": BASE, "quick": QUICK, "best": BEST, "article": ARTICLE}
 
 
-def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelConfig] | None = None, **changes: Any) -> Preset:
+def preset(name: str, rows: int | None = None, start: Start | None = None, **changes: Any) -> Preset:
     """A preset with some settings changed; None leaves a setting as it is.
 
     Args:
@@ -148,10 +155,10 @@ def preset(name: str, rows: int | None = None, start: tuple[TextConfig, ModelCon
     if name not in PRESETS:
         raise TenorError(f"No preset {name!r}{nearest(name, PRESETS)} There are: {', '.join(PRESETS)}.")
     if start and name != "best":
-        return changed(_fine_tuning(name, rows, *start), changes)
+        return changed(_fine_tuning(name, rows, start), changes)
     found = PRESETS[name]
     if start:  # the small networks begin anew, on its tokens: what starts from it stands beside them (training/first.py)
-        found = replace(found, text=replace(found.text, tokens=start[0].tokens, vocab=start[0].vocab))
+        found = replace(found, text=replace(found.text, tokens=start.text.tokens, vocab=start.text.vocab))
     if name != "article" and rows is not None and rows < SMALL:
         found = replace(found, train=replace(found.train, **_small(rows)))
     found = changed(found, changes)
