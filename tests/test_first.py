@@ -166,7 +166,8 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
     _, said = run(partly, start=language)
     assert f"The large classifier that labels the rows without a label starts from {language}" in said and "A large classifier from it, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
-    assert "beside" not in config and config["model"]["hidden"] == 4 and config["start"] == str(language)
+    assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
+    assert "4 networks that learnt from all rows, and the classifier from the language model for 0." in said
 
 
 def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
@@ -188,7 +189,7 @@ def test_few_rows_in_all_get_more_epochs():
     assert presets.preset("best", 300).train.epochs == 10 and presets.preset("best", 30_000).train.epochs == 2
 
 
-@pytest.mark.parametrize(("stages", "few", "started"), [((1, 2), True, False), ((1,), False, False), ((1, 2), False, True)])
+@pytest.mark.parametrize(("stages", "few", "started"), [((1, 2), True, False), ((1,), False, False), ((1, 2), False, True), ((1, 2), True, True)])
 def test_it_stops_and_goes_on_in_every_stage(request, run, partly, tmp_path, monkeypatch, stages, few, started):
     monkeypatch.setattr(first, "SMALL", 10_000 if few else 100)
     run = partial(run, start=request.getfixturevalue("language") if started else None)

@@ -55,7 +55,7 @@ def train(
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows: a share below 1, or a number.")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en. With --preset best, a classifier that starts there answers beside the small networks, or, where few rows have a label, teaches them.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en. With --preset best, a classifier that starts there answers beside the small networks.")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too; several: give it several times.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of each answer that is spread over all labels.")] = None,
     attention: Annotated[Literal["dot", "additive"] | None, typer.Option(help="How a translator finds where to look.")] = None,

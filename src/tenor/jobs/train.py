@@ -195,10 +195,8 @@ def _before(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], t
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
-    if is_few(data.findings.train) or not first:
-        return Before(taught, told=told)
-    beside = fit_beside(data.names, tokens, targets, data.texts(v), data.targets[v], preset, events, work, tell, start, taught) if start else None
-    return Before(taught, first, beside, told)
+    beside = fit_beside(data.names, tokens, targets, data.texts(v), data.targets[v], preset, events, work, tell, start, taught) if first and start else None
+    return Before(taught, None if is_few(data.findings.train) else first, beside, told)
 
 
 def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, start: Pretrained | None, before: Before) -> tuple[Pipeline, Outcome]:
@@ -213,12 +211,13 @@ def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, wor
 
 def _answer(before: Before, both: Pipeline, data: Data, say: Say) -> list[str]:
     """Who answers, which the folder's history does not show."""
-    if not before.first:
+    if not before.first and not before.beside:
         return []
-    networks, old, v = both.model.networks, before.first.model.networks, data.split.validation
+    networks, old, v = both.model.networks, before.first.model.networks if before.first else 0, data.split.validation
     found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
+    some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else f"{plural(networks, 'network')} that learnt from all rows"
     other = f", and the classifier from the language model for {both.share:.2f} of the answer," if both.beside else ""
-    sentences = [f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all{other} answer together{found}. Curves and history are of the latter."]
+    sentences = [f"{some}{other} answer together{found}. Curves and history are of those that learnt from all."]
     say("Answer", sentences)
     return sentences
 

@@ -4,7 +4,7 @@ Where many rows have a label, the first model is of the same kind, trained on th
 different places. With `--from` a language model, a classifier that starts from it learns from the same labels, and answers beside them.
 
 Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), a large
-classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teaches.
+classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teaches. What answers beside the small networks learns from its labels, as they do.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def fit_beside(
     taught: Taught,
 ) -> Pipeline:
     """The classifier that starts from a language model and answers beside the small networks. As fit_first; train: in the tokens of `start`."""
-    beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, _from(start, asked, len(targets)), events, _folder(work, "beside"), start, taught)
+    beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, _from(start, asked, len(targets) + len(taught.texts)), events, _folder(work, "beside"), start, taught)
     tell(f"A classifier from it, {_finished(outcome)}.")
     return beside
 
