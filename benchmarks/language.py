@@ -1,13 +1,15 @@
-"""`--preset best --from` a language model of the reviews, on the official split, 3 seeds.
+"""`--preset best --from` a language model of the reviews: 3 seeds on the official split, one on the article's.
 
-    TENOR_DATA=... python benchmarks/language.py    about an hour on 2 cores, 40 minutes of it the language model; one in runs/reviews-language is taken as it is
+    TENOR_DATA=... python benchmarks/language.py            both, 75 minutes on 2 cores, 40 of them the language model; one in runs/reviews-language is taken as it is
+    TENOR_DATA=... python benchmarks/language.py article    one of: official, article
 
-Writes benchmarks/results/language.json with the command, machine, versions and commit.
+Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine, run, seeds
+from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine, run, seeds, training
 from tenor import store
 from tenor.data.datasets import resolve
 from tenor.data.parts import is_test
@@ -36,18 +38,29 @@ def write_texts(path: Path) -> None:
     pq.write_table(pa.table({"text": [t for t in dict.fromkeys(r.text for r in rows) if t and t.casefold() not in unread]}), path)
 
 
+def official(folder: Path) -> dict[str, Any]:
+    return seeds(folder, "--preset", "best", "--split", "official", "--from", MODEL)
+
+
+def article(folder: Path) -> dict[str, Any]:
+    return training(folder, "--preset", "best", *ARTICLE_SPLIT, "--from", MODEL)
+
+
+PARTS = {"official": official, "article": article}
+
+
 def main() -> None:
-    found: dict[str, Any] = {"made_with": "python benchmarks/language.py", "machine": machine()}
     with tempfile.TemporaryDirectory() as folder:
         if not (MODEL / "config.json").exists():
             texts = Path(folder) / "texts.parquet"
             write_texts(texts)
             run("pretrain", texts, *SIZES, "--out", MODEL)
         metrics, history = store.read(MODEL).metrics, store.read(MODEL).history
-        found["language_model"] = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
-        found |= seeds(Path(folder), "--preset", "best", "--split", "official", "--from", MODEL)
-    (RESULTS / "language.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps({k: v for k, v in found.items() if k != "runs"}))
+        language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
+        for name in sys.argv[1:] or PARTS:
+            found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": machine(), "language_model": language, **PARTS[name](Path(folder))}
+            (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+            print(json.dumps({k: v for k, v in found.items() if k != "runs"}))
 
 
 if __name__ == "__main__":
