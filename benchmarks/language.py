@@ -27,7 +27,7 @@ from tenor.training.presets import preset
 
 MODEL = ROOT / "runs" / "reviews-language"
 SIZES = ("--hidden", 192, "--embedding", 128, "--epochs", 4)
-EXPERIMENTS = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": 0, "validation": 6000}  # of docs/experiments.md
+EXPERIMENTS: dict[str, Any] = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": 0, "validation": 6000}  # of docs/experiments.md
 
 
 def write_texts(path: Path) -> None:
