@@ -161,6 +161,16 @@ def test_who_is_more_often_right_has_the_greater_share():
     assert first.weighed(good, bad, [], right[:0]).share == 0.5
 
 
+def test_a_training_from_such_a_model_leaves_the_one_beside_out_and_says_so(run, partly, language, tmp_path):
+    run(partly, start=language)
+    said = []
+    order = Order(str(partly), tmp_path / "c", lambda rows, start=None: presets.preset("base", rows, start, epochs=1, precision="float32"), start=tmp_path / "b", baseline=False)
+    train(order, lambda _, sentences: said.extend(sentences), Events())
+    assert "The network that answers beside the others there is left out." in said
+    read = store.read(tmp_path / "c")
+    assert "beside" not in read.config and read.config["model"]["networks"] == 4 and not any(k.startswith("beside") for k in read.weights)
+
+
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
     _, said = run(partly, start=language)

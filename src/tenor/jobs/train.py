@@ -145,16 +145,17 @@ def _name(start: Path | str | None) -> str | None:
 def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:
     if not start:
         return []
+    left = ["The network that answers beside the others there is left out."] if start.left_out else []
     if preset.language:
         who = "The large classifier that labels the rows without a label" if is_few(rows) else "A classifier that will answer beside the small networks"
-        return [f"{who} starts from {order.start}: tokens, sizes and weights. All networks read its tokens."]
+        return [f"{who} starts from {order.start}: tokens, sizes and weights. All networks read its tokens.", *left]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
     changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "pairs", "vectors")]  # those are the start's own, as was said
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
-    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *([why] if changed else [])]
+    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *left, *([why] if changed else [])]
 
 
 def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset, started: bool) -> None:

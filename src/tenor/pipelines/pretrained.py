@@ -20,6 +20,7 @@ from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
 from tenor.models.ensemble import Ensemble
+from tenor.pipelines.classification import BESIDE
 from tenor.store import Stored, read
 
 
@@ -37,6 +38,7 @@ class Pretrained:
     pairs: Pairs | None = None
     labels: Sequence[Any] = ()
     outputs: Sequence[Mapping[str, np.ndarray]] = ()
+    left_out: bool = False  # another network answered beside these
 
     @property
     def settings(self) -> Start:
@@ -72,7 +74,7 @@ class Pretrained:
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
         encoders, outputs = ([{k.removeprefix(prefix): v for k, v in stored.weights.items() if k.startswith(prefix)} for prefix in _prefixes(part, model)] for part in ("encoder.", "output."))
-        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else ())
+        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), task == "classify" and BESIDE in stored.config)
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "pretrain", "text": asdict(self.text), "model": asdict(self.model)} | more
