@@ -50,6 +50,9 @@ PARTS = {"official": official, "article": article}
 
 
 def main() -> None:
+    parts = sys.argv[1:] or list(PARTS)
+    if unknown := set(parts) - PARTS.keys():
+        raise SystemExit(f"There are the parts {', '.join(PARTS)}; got {', '.join(sorted(unknown))}.")
     with tempfile.TemporaryDirectory() as folder:
         if not (MODEL / "config.json").exists():
             texts = Path(folder) / "texts.parquet"
@@ -57,7 +60,7 @@ def main() -> None:
             run("pretrain", texts, *SIZES, "--out", MODEL)
         metrics, history = store.read(MODEL).metrics, store.read(MODEL).history
         language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
-        for name in sys.argv[1:] or PARTS:
+        for name in parts:
             found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": machine(), "language_model": language, **PARTS[name](Path(folder))}
             (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
             print(json.dumps({k: v for k, v in found.items() if k != "runs"}))

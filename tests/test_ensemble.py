@@ -121,7 +121,7 @@ def test_a_second_classifier_that_is_damaged_is_refused():
     np.testing.assert_allclose(Pipeline.rebuilt(stored, precision="float32").logits(texts)[0], expected, atol=1e-5)
     for change, said in [
         ({"share": 0.0}, "share in config.json must be a number above 0; got 0.0"),
-        ({"share": 1.5}, "between 0 and 1"),
+        ({"share": 1.5}, "must be above 0 and at most 1; got 1.5"),
         ({"share": "half"}, "got 'half'"),
         ({"model": asdict(replace(other.model, hidden=8))}, "weights do not fit the settings at"),
     ]:

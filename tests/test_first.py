@@ -12,10 +12,13 @@ import torch
 from conftest import fit, order_texts, small
 from tenor import store
 from tenor.api.classify import Classifier
+from tenor.config import Start
 from tenor.errors import TenorError
 from tenor.jobs import train as job
+from tenor.jobs.info import info
 from tenor.jobs.prepare import Order
 from tenor.jobs.pretrain import PretrainOrder, pretrain
+from tenor.jobs.shrink import ShrinkOrder, shrink
 from tenor.jobs.train import train
 from tenor.models.classify import read_logits
 from tenor.pipelines.classification import Pipeline
@@ -134,8 +137,8 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     metrics, said = run(partly, start=language, networks=2)
     (_, (start, taught)) = trained  # of the labelled rows alone, and the one beside
     assert start.model.hidden == 6 and len(taught.texts) == 250
-    assert Pretrained.read(tmp_path / "b").settings.answers and not start.settings.answers
-    assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from it, " in said
+    assert Pretrained.read(tmp_path / "b").settings.classifier and not start.settings.classifier
+    assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from the teachers' answers too and reads at most 400 tokens: " in said
     small, large, *_ = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
     assert large.pairs is None and small.pairs is not None and small.tokenizer.to_json() == large.tokenizer.to_json() == Pretrained.read(language).tokenizer.to_json()
@@ -145,6 +148,11 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     apart = [read_logits(p.network, p.read(p.tokenizer.encode(texts))) for p in (small, large)]
     assert 0 < read.share < 1 and np.ptp(apart[0] - apart[1]) > 0.01
     np.testing.assert_allclose(read.logits(texts)[0], (1 - read.share) * apart[0] + read.share * apart[1], atol=1e-5)
+    numbers, lines = info(str(tmp_path / "b"))
+    assert "beside it, for 0." in lines[1] and "LSTM 6" in lines[1] and "at most 400 a text" in lines[2] and numbers["weights"] == sum(w.size for w in store.read(tmp_path / "b").weights.values())
+    shrink(ShrinkOrder(str(tmp_path / "b"), tmp_path / "s"))
+    np.testing.assert_allclose(Pipeline.rebuilt(store.read(tmp_path / "s"), precision="float32").logits(texts)[0], read.logits(texts)[0], atol=0.02)
+    assert "| beside: hidden | 6 |" in (tmp_path / "b" / "README.md").read_text()
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
 
 
@@ -161,12 +169,23 @@ def test_who_is_more_often_right_has_the_greater_share():
     assert first.weighed(good, bad, [], right[:0]).share == 0.5
 
 
+@pytest.mark.parametrize(("weights", "share"), [((0.0, 0.0), 0.5), ((2.0, 0.0), 0.0), ((0.0, 2.0), 1.0)])
+def test_weights_of_nothing_leave_a_model_that_can_be_read_again(monkeypatch, weights, share):
+    texts, targets = order_texts(40, 6)
+    one, other = (fit(["bad", "good"], texts, targets, texts[:9], targets[:9], small(hidden=h))[0] for h in (5, 6))
+    monkeypatch.setattr(first, "blend", lambda *_: weights)
+    both = first.weighed(one, other, texts, targets)
+    read = Pipeline.rebuilt(both.stored({}, {}, []), precision="float32")
+    assert read.share == share and (read.beside is None) == (share == 0)
+    np.testing.assert_allclose(read.logits(texts)[0], both.logits(texts)[0], atol=1e-5)
+
+
 def test_a_training_from_such_a_model_leaves_the_one_beside_out_and_says_so(run, partly, language, tmp_path):
     run(partly, start=language)
     said = []
     order = Order(str(partly), tmp_path / "c", lambda rows, start=None: presets.preset("base", rows, start, epochs=1, precision="float32"), start=tmp_path / "b", baseline=False)
     train(order, lambda _, sentences: said.extend(sentences), Events())
-    assert "The network that answers beside the others there is left out." in said
+    assert "The network that answers beside the others there is left out, and its part of the answer with it." in said
     read = store.read(tmp_path / "c")
     assert "beside" not in read.config and read.config["model"]["networks"] == 4 and not any(k.startswith("beside") for k in read.weights)
 
@@ -174,7 +193,7 @@ def test_a_training_from_such_a_model_leaves_the_one_beside_out_and_says_so(run,
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
     _, said = run(partly, start=language)
-    assert f"The large classifier that labels the rows without a label starts from {language}" in said and "A large classifier from it, " in said
+    assert f"The large classifier that labels the rows without a label, and then a classifier that will answer beside the small networks starts from {language}" in said and "A large classifier from it, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
     assert "4 networks that learnt from all rows, and the classifier from the language model for 0." in said
@@ -219,6 +238,8 @@ def test_it_stops_and_goes_on_in_every_stage(request, run, partly, tmp_path, mon
 def test_what_it_cannot_do_is_said(run, reviews):
     with pytest.raises(TenorError, match=r"learns from rows without a label, and .* has none"):
         run(reviews)
+    with pytest.raises(TenorError, match=r"starts from a language model .* and this is a classifier"):
+        presets.preset("best", None, Start(presets.BASE.text, presets.BASE.model, classifier=True))
     with pytest.raises(TenorError, match="networks must be at least 2; got 1"):
         presets.preset("best", networks=1)
     with pytest.raises(TenorError, match="fit is not given"):

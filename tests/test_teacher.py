@@ -119,7 +119,7 @@ def test_a_start_is_fine_tuned_with_rates_of_its_own_and_what_is_asked_for_holds
 
 
 def test_few_rows_move_the_vectors_of_a_classifier_further_than_those_of_a_language_model():
-    language, classifier = (Start(ARTICLE.text, ModelConfig(), answers) for answers in (False, True))
+    language, classifier = (Start(ARTICLE.text, ModelConfig(), classifier) for classifier in (False, True))
     rates = [[preset("base", rows, start).train.embedding_rate for rows in (300, 100_000)] for start in (language, classifier)]
     assert rates[0] == [rates[1][1]] * 2 and rates[1][0] > 1 > rates[1][1]
 

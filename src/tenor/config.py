@@ -158,7 +158,7 @@ class Start(NamedTuple):
 
     text: TextConfig
     model: ModelConfig
-    answers: bool = False  # a trained classifier, and no language model
+    classifier: bool = False  # and no language model
 
 
 T = TypeVar("T")

@@ -86,7 +86,7 @@ class Labels(AskedTexts):
                 "probability": float(share[best]),
                 "probabilities": dict(zip(map(str, pipeline.labels), map(float, share), strict=True)),
                 "tokens": int(n),
-                "tokens_cut": max(0, int(n) - pipeline.text.max_tokens),
+                "tokens_cut": max(0, int(n) - pipeline.max_tokens),
             }
             for best, share, n in zip(shares.argmax(1), shares, lengths, strict=True)
         ]

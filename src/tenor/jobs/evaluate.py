@@ -34,7 +34,7 @@ def evaluate(
     notes = [*(seen_in_training(stored, name, source, part) if stored else []), *data.notes]
     if data.unlabelled:
         notes.append(f"{plural(data.unlabelled, 'row')} without a label left out.")
-    lost = int(np.maximum(lengths - pipeline.text.max_tokens, 0).sum())
+    lost = int(np.maximum(lengths - pipeline.max_tokens, 0).sum())
     return result | {"tokens_cut": lost, "seconds": round(seconds, 3), "rows_per_second": round(len(rows) / seconds, 1), "notes": notes}
 
 

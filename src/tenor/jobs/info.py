@@ -42,7 +42,7 @@ def info(model: str) -> tuple[dict[str, Any], list[str]]:
     kind = stored.config.get("weights", "float32")
     lines = [
         f"Network: {described(found)}; {weights:,} weights, stored as {kind}, {size(folder) / 1e6:.1f} MB in all",
-        f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens} a text (keeping the {t.keep})",
+        f"Texts: {t.tokens} tokens, {len(found.tokenizer):,} in the vocabulary, at most {t.max_tokens if isinstance(found, Pretrained) else found.max_tokens} a text (keeping the {t.keep})",
     ]
     if isinstance(found, Pretrained):
         return numbers, [f"{model}: pretrain", *lines, f"A training starts from it: tenor train SOURCE --from {model}"]
@@ -55,7 +55,8 @@ def described(found: Pipeline | Pretrained) -> str:
     """The networks that read and answer, for people."""
     if isinstance(found, Pretrained):
         return _sizes(found.model)
-    own = f"{_sizes(found.model)}, {found.model.pooling} pooling" + (f", {found.model.networks} of them together" if found.model.networks > 1 else "")
+    networks = f"{found.model.networks} networks together, each of " if found.model.networks > 1 else ""
+    own = f"{networks}{_sizes(found.model)}, {found.model.pooling} pooling"
     return f"{own}; beside it, for {found.share:.2f} of the answer, {described(found.beside)}" if found.beside else own
 
 

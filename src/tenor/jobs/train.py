@@ -145,16 +145,16 @@ def _name(start: Path | str | None) -> str | None:
 def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:
     if not start:
         return []
-    left = ["The network that answers beside the others there is left out."] if start.left_out else []
     if preset.language:
-        who = "The large classifier that labels the rows without a label" if is_few(rows) else "A classifier that will answer beside the small networks"
-        return [f"{who} starts from {order.start}: tokens, sizes and weights. All networks read its tokens.", *left]
+        large = "The large classifier that labels the rows without a label, and then a" if is_few(rows) else "A"
+        return [f"{large} classifier that will answer beside the small networks starts from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
     changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "pairs", "vectors")]  # those are the start's own, as was said
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
+    left = ["The network that answers beside the others there is left out, and its part of the answer with it."] if start.left_out else []
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *left, *([why] if changed else [])]
 
 
@@ -217,7 +217,7 @@ def _answer(before: Before, both: Pipeline, data: Data, say: Say) -> list[str]:
     networks, old, v = both.model.networks, before.first.model.networks if before.first else 0, data.split.validation
     found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
     some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else f"{plural(networks, 'network')} that learnt from all rows"
-    other = f", and the classifier from the language model for {both.share:.2f} of the answer," if both.beside else ""
+    other = f", and the classifier from the language model for {both.share:.2f} of the answer," if both.beside else ", without the classifier from the language model, which adds nothing on the validation rows," if before.beside else ""
     sentences = [f"{some}{other} answer together{found}. Curves and history are of those that learnt from all."]
     say("Answer", sentences)
     return sentences

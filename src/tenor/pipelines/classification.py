@@ -59,10 +59,11 @@ class Pipeline:
         """This classifier, and from now on another one answers too: `share` of the logits is its own. Returns itself.
 
         Raises:
-            TenorError: the other has one beside it already, or the share is not between 0 and 1.
+            TenorError: the share is not above 0 and at most 1.
         """
-        if other.beside or not 0 <= share <= 1:
-            raise TenorError(f"A second network answers for a share between 0 and 1, and has none beside it; got {share!r}. Copy the model folder again, or train anew.")
+        assert other.beside is None
+        if not 0 < share <= 1:
+            raise TenorError(f"The second network's share of the answer must be above 0 and at most 1; got {share!r}. Copy the model folder again, or train anew.")
         self.beside, self.share = other, share
         return self
 
@@ -71,6 +72,11 @@ class Pipeline:
         """Which kernel runs it, and why."""
         own, other = self.network.path, self.beside.network.path if self.beside else ""
         return own if other in ("", own) else f"{own}; beside it {other}"
+
+    @property
+    def max_tokens(self) -> int:
+        """Of a text, so many are read by all that answer."""
+        return min(self.text.max_tokens, self.beside.max_tokens) if self.beside else self.text.max_tokens
 
     @property
     def pad_to(self) -> int:
@@ -112,17 +118,17 @@ class Pipeline:
         check_task(stored.config, "classify")
         own, other = parted(stored)
         pipeline = cls._rebuilt(own, device, precision)
-        return pipeline.answering_with(cls._rebuilt(other, device, precision), _number(stored.config[BESIDE].get("share"), "share")) if other else pipeline
+        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), _number(stored.config[BESIDE].get("share"), "share")) if other else pipeline
 
     @classmethod
-    def _rebuilt(cls, stored: Stored, device: Device, precision: ReadingPrecision) -> Pipeline:
+    def _rebuilt(cls, stored: Stored, device: Device, precision: ReadingPrecision, tokenizer: Tokenizer | None = None) -> Pipeline:
         config = stored.config
         if not isinstance(config.get("labels"), list) or len(config["labels"]) < 2:
             raise TenorError("config.json must name two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
         temperature = _number(config.get("temperature", 1.0), "temperature")  # folders of format 1 have none
-        tokenizer = Tokenizer.from_json(stored.tokenizer)
+        tokenizer = tokenizer or Tokenizer.from_json(stored.tokenizer)
         weights = dict(stored.weights)
         keys = weights.pop(PAIRS, None)
         if (keys is not None) != (text.pairs > 0):

@@ -42,7 +42,7 @@ class Pretrained:
 
     @property
     def settings(self) -> Start:
-        return Start(self.text, self.model, bool(self.outputs))
+        return Start(self.text, self.model, bool(self.labels))
 
     @classmethod
     def read(cls, model: str | Path) -> Pretrained:

@@ -22,7 +22,7 @@ from tenor.pipelines.pretrained import Pretrained
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
-from tenor.training.presets import SMALL, Preset, changed, preset
+from tenor.training.presets import FINE_TUNE, SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
 from tenor.training.teacher import Taught, blend, log_shares
 
@@ -88,8 +88,9 @@ def fit_beside(
     taught: Taught,
 ) -> Pipeline:
     """The classifier that starts from a language model and answers beside the small networks. As fit_first; train: in the tokens of `start`."""
-    beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, _from(start, asked, len(targets) + len(taught.texts)), events, _folder(work, "beside"), start, taught)
-    tell(f"A classifier from it, {_finished(outcome)}.")
+    settings = _from(start, asked, len(targets) + len(taught.texts))
+    beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "beside"), start, taught)
+    tell(f"A classifier from the language model, which learns from the teachers' answers too and reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
 
@@ -111,12 +112,13 @@ def joined(first: Pipeline, second: Pipeline, asked: Preset) -> Pipeline:
 
 
 def weighed(pipeline: Pipeline, beside: Pipeline, texts: Sequence[str], targets: np.ndarray) -> Pipeline:
-    """Both answer, each as far as validation rows say that it is to be believed; without any, both alike."""
-    share = 0.5
+    """Both answer, each as far as validation rows say that it is to be believed (a few hardly move them from equal parts); without any, both alike. What adds nothing does not answer."""
+    own = other = 1.0
     if len(texts):
         own, other = blend(np.stack([log_shares(p.logits(texts)[0]) for p in (pipeline, beside)]), targets)
-        share = other / (own + other)
-    return pipeline.answering_with(beside, share)
+    if not own + other:  # both are worse than a guess
+        own = other = 1.0
+    return pipeline.answering_with(beside, other / (own + other)) if other else pipeline
 
 
 def _with(asked: Preset, networks: int) -> Preset:
@@ -125,7 +127,8 @@ def _with(asked: Preset, networks: int) -> Preset:
 
 def _from(start: Pretrained, asked: Preset, rows: int) -> Preset:
     """Settings of a classifier that starts from a language model."""
-    return preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, **_same(asked))
+    limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
+    return preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
 
 
 def _same(asked: Preset) -> dict[str, Any]:
