@@ -93,15 +93,15 @@ def sample(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def card(stored: store.Stored, found: dict[str, Any]) -> bytes:
+def card(stored: store.Stored, pipeline: Pipeline, found: dict[str, Any]) -> bytes:
     config, metrics = stored.config, stored.metrics
     rows = [("held-out film reviews", found["held_out_metrics"]), ("short opinions by hand", found["opinions"])]
     table = [f"| {name}, {r['rows']:,} | {r['accuracy']:.4f} ({r['accuracy_low']:.3f} to {r['accuracy_high']:.3f}) | {r['f1']:.4f} | {r['calibration_error']:.4f} |" for name, r in rows]
     text = (Path(__file__).parent / "box_card.md").read_text(encoding="utf-8")
     filled = text.format(
-        network=described(Pipeline.rebuilt(stored)),
+        network=described(pipeline),
         weights=f"{sum(w.size for w in stored.weights.values()):,}", kind=config["weights"], megabytes=f"{found['bytes'] / 1e6:.1f}", labels=", ".join(config["labels"]),
-        max_tokens=config["text"]["max_tokens"], command=config.get("command", ""), data="\n".join(f"- {s}" for s in metrics["data"]["sentences"]), table="\n".join(table),
+        max_tokens=pipeline.max_tokens, command=config.get("command", ""), data="\n".join(f"- {s}" for s in metrics["data"]["sentences"]), table="\n".join(table),
         held_out="the last 5,000 rows of the article's split", error_is=ERROR_IS, calibrated=calibrated(None, metrics.get("calibration")), shrunk=shrunk(metrics["shrunk"]),
         kinds="\n".join(f"| {k} | {v:.2f} |" for k, v in found["kinds"].items()), failures="\n".join(f"- {got}: {given}" for given, got in found["failures"]),
         **{k: v for k, v in found.items() if k.startswith(("pairs", "sample"))},
@@ -137,11 +137,11 @@ def main() -> None:
         found: dict[str, Any] = {"held_out_metrics": evaluate(str(rows), pipeline, None, None, None, "classes", False), "bytes": store.size(target)}
         found["opinions"] = evaluate(str(CASES / "short_opinions.jsonl"), pipeline, None, None, None, "classes", False)
         found |= pairs(pipeline) | opinions(pipeline) | sample(Path(folder))
-    (target / "README.md").write_bytes(card(stored, found))
+    (target / "README.md").write_bytes(card(stored, pipeline, found))
     found["bytes"] = store.size(target)
     if found["bytes"] > MOST_BYTES:
         raise SystemExit(f"{target} has {found['bytes']:,} bytes; {MOST_BYTES:,} are the most that ship.")
-    (RESULTS / "box.json").write_text(json.dumps({"made_with": "python benchmarks/box.py", "machine": here, **found}, indent=2) + "\n")
+    (RESULTS / "box.json").write_text(json.dumps({"made_with": f"python benchmarks/box.py{' --card' if given.card else ''}", "machine": here, **found}, indent=2) + "\n")
     print(json.dumps({k: v for k, v in found.items() if not isinstance(v, (dict, list))}))
 
 

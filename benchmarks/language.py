@@ -1,6 +1,6 @@
 """`--preset best --from` a language model of the reviews: 3 seeds on the official split, one on the article's.
 
-    TENOR_DATA=... python benchmarks/language.py            both, 75 minutes on 2 cores, 40 of them the language model; one in runs/reviews-language is taken as it is
+    TENOR_DATA=... python benchmarks/language.py            both, 80 minutes on 2 cores, 42 of them the language model; one in runs/reviews-language is taken as it is
     TENOR_DATA=... python benchmarks/language.py article    one of: official, article
 
 Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
@@ -34,7 +34,7 @@ def write_texts(path: Path) -> None:
     """What it may read: no text of the test rows of either split, and none of the validation rows on which things are chosen."""
     tried = prepare(Order("imdb", path, lambda _rows, _start=None: preset("base", **EXPERIMENTS)))
     rows, labelled = read_texts(resolve("imdb")).rows, read_rows(resolve("imdb")).rows
-    unread = {r.text.casefold() for r in [*labelled[-ARTICLE_SPLIT[5] :], *(r for r in rows if is_test(r.part))]} | {t.casefold() for t in tried.texts(tried.split.validation)}
+    unread = {r.text.casefold() for r in [*labelled[-ARTICLE_SPLIT[-1] :], *(r for r in rows if is_test(r.part))]} | {t.casefold() for t in tried.texts(tried.split.validation)}
     pq.write_table(pa.table({"text": [t for t in dict.fromkeys(r.text for r in rows) if t and t.casefold() not in unread]}), path)
 
 

@@ -45,6 +45,18 @@ class StopIn(Events):
         return self.steps == 3
 
 
+def listen(monkeypatch, module, name):
+    """What a function is given from now on, a tuple each time."""
+    heard, usual = [], getattr(module, name)
+
+    def listening(*given):
+        heard.append(given)
+        return usual(*given)
+
+    monkeypatch.setattr(module, name, listening)
+    return heard
+
+
 @pytest.fixture
 def partly(tmp_path):
     """A CSV of which most rows have no label."""
@@ -70,15 +82,10 @@ def run(monkeypatch, tmp_path):
 
 
 def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teaches(run, partly, tmp_path, monkeypatch):
-    heard, learn = [], first.pretrain
-
-    def listening(tokens, check, *rest):
-        heard.append(len(tokens.ids) + len(check))
-        return learn(tokens, check, *rest)
-
-    monkeypatch.setattr(first, "pretrain", listening)
+    heard = listen(monkeypatch, first, "pretrain")
     metrics, said = run(partly)
-    assert heard == [metrics["data"]["train"] + 250]
+    ((tokens, check, *_),) = heard
+    assert len(tokens.ids) + len(check) == metrics["data"]["train"] + 250
     assert "A language model (LSTM of 6 units a direction)" in said
     assert "250 rows without a label; 250 texts of them are learnt from too." in said
     assert "250 rows without a label are labelled by the logits of the first model times" in said
@@ -90,14 +97,9 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
 
 def test_of_many_rows_it_teaches_itself_and_both_models_answer(run, partly, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    made, joined = [], first.joined
-
-    def listening(*both):
-        made.extend(both[:2])
-        return joined(*both)
-
-    monkeypatch.setattr(job, "joined", listening)
+    heard = listen(monkeypatch, job, "joined")
     metrics, said = run(partly, networks=3)
+    ((*made, _),) = heard
     assert "A first model of the labelled rows alone, " in said and "language model" not in said
     assert "250 rows without a label; 250 texts of them are learnt from too." in said
     assert "250 rows without a label are labelled by the logits of the first model times" in said
@@ -125,21 +127,13 @@ def language(tmp_path):
 
 def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    made, weighed = [], job.weighed
-
-    def listening(*rest):
-        made.extend(rest)
-        return weighed(*rest)
-
-    monkeypatch.setattr(job, "weighed", listening)
-    trained, usual = [], first.fit
-    monkeypatch.setattr(first, "fit", lambda *rest: (trained.append(rest[8:]), usual(*rest))[1])
+    made, trained = listen(monkeypatch, job, "weighed"), listen(monkeypatch, first, "fit")
     metrics, said = run(partly, start=language, networks=2)
-    (_, (start, taught)) = trained  # of the labelled rows alone, and the one beside
+    _, (*_, start, taught) = trained  # of the labelled rows alone, and the one beside
     assert start.model.hidden == 6 and len(taught.texts) == 250
     assert Pretrained.read(tmp_path / "b").settings.classifier and not start.settings.classifier
     assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from the teachers' answers too and reads at most 400 tokens: " in said
-    small, large, *_ = made
+    ((small, large, *_),) = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
     assert large.pairs is None and small.pairs is not None and small.tokenizer.to_json() == large.tokenizer.to_json() == Pretrained.read(language).tokenizer.to_json()
     assert (large.network.encoder.embedding.weight - torch.from_numpy(Pretrained.read(language).encoders[0]["embedding.weight"])).abs().max() < 0.2
@@ -152,7 +146,8 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     assert "beside it, for 0." in lines[1] and "LSTM 6" in lines[1] and "at most 400 a text" in lines[2] and numbers["weights"] == sum(w.size for w in store.read(tmp_path / "b").weights.values())
     shrink(ShrinkOrder(str(tmp_path / "b"), tmp_path / "s"))
     np.testing.assert_allclose(Pipeline.rebuilt(store.read(tmp_path / "s"), precision="float32").logits(texts)[0], read.logits(texts)[0], atol=0.02)
-    assert "| beside: hidden | 6 |" in (tmp_path / "b" / "README.md").read_text()
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "| beside: hidden | 6 |" in card and "Texts are cut to 400 tokens" in card
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
 
 
@@ -201,13 +196,7 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
 
 def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    trained, usual = [], job.fit
-
-    def listening(*rest):
-        trained.append(rest)
-        return usual(*rest)
-
-    monkeypatch.setattr(job, "fit", listening)
+    trained = listen(monkeypatch, job, "fit")
     run(partly)
     (rest,) = trained
     settings, (taught, pairs) = rest[5], rest[-2:]

@@ -75,7 +75,7 @@ def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[
     out += [_training(metrics, history), _settings(config)]
     limits = [
         "It knows the kind of texts it was trained on; on others the numbers above do not hold.",
-        f"Texts are cut to {config['text']['max_tokens']} tokens; `tokens_cut` says by how much.",
+        f"Texts are cut to {min(config['text']['max_tokens'], _beside(config).get('max_tokens', config['text']['max_tokens']))} tokens; `tokens_cut` says by how much.",
         calibrated(test, metrics.get("calibration")),
         "The texts it was trained on may carry a licence of their own that bears on the model.",
     ]

@@ -50,7 +50,7 @@ def fit_first(
 
     Args:
         labels: names in the model's order.
-        train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes. train: the tokens of the first.
+        train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes. train: the tokens of the first, of `start` if there is one.
         others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
         asked: of the whole; `asked.language` is of the language model.
         events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
@@ -66,10 +66,11 @@ def fit_first(
         first, outcome = fit(labels, train, targets, validation_texts, validation_targets, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
         tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
         return first
-    start = start or _language(train_texts, others, asked, events, work, tell)
+    if not start:
+        start = _language(train_texts, others, asked, events, work, tell)
+        train = Tokenised.of(train_texts, start.text, start.tokenizer)
     settings = _from(start, asked, len(targets))
-    tokens = Tokenised.of(train_texts, settings.text, start.tokenizer)
-    first, outcome = fit(labels, tokens, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
+    first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
     tell(f"A large classifier from it, {_finished(outcome)}.")
     return first
 
