@@ -6,9 +6,12 @@ import os
 import numpy as np
 import pytest
 
+from recurrent import ISAS
 from tenor import store
+from tenor.cells import native
 from tenor.errors import TenorError
 from tenor.jobs.shrink import ShrinkOrder, shrink
+from tenor.models import encoder
 from tenor.pipelines.classification import Pipeline
 
 
@@ -31,6 +34,27 @@ def test_answers_stay(model, reviews, tmp_path, weights, apart):
         assert found["weight_bytes_before"] > least * found["weight_bytes"]
         assert found["folder_bytes"] == sum(p.stat().st_size for p in (tmp_path / "s").iterdir()) < found["folder_bytes_before"]
         assert f"Weights stored as {weights}" in (tmp_path / "s" / "README.md").read_text()
+
+
+@pytest.mark.skipif(not native.available(), reason=native.why_not())
+def test_8_bits_are_read_in_8_bits_where_that_can_be(model, tmp_path, monkeypatch):
+    monkeypatch.delenv("TENOR_KERNEL", raising=False)
+    for weights in ("int8", "bfloat16"):
+        shrink(ShrinkOrder(str(model), tmp_path / weights, weights))
+
+    def eight(folder, **how):
+        return "8 bits" in Pipeline.rebuilt(store.read(folder), device="cpu", **how).path
+
+    for isa in ISAS:
+        monkeypatch.setenv("TENOR_ISA", isa)
+        assert eight(tmp_path / "int8") == native.traits().int8, isa
+        assert not eight(tmp_path / "int8", precision="float32") and not eight(tmp_path / "bfloat16") and not eight(model)
+    monkeypatch.delenv("TENOR_ISA")
+    monkeypatch.setenv("TENOR_KERNEL", "reference")
+    assert not eight(tmp_path / "int8")
+    monkeypatch.delenv("TENOR_KERNEL")
+    monkeypatch.setattr(encoder, "MOST_TABLE_BYTES", 100)  # auto reads another way where words would not fit a table
+    assert not eight(tmp_path / "int8")
 
 
 def test_the_same_model_gives_the_same_bytes(model, tmp_path):

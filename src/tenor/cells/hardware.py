@@ -39,6 +39,18 @@ def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfi
     return torch.bfloat16 if faster else torch.float32
 
 
+def of_stored(wish: ReadingPrecision, weights: str, device: Device, able: bool) -> ReadingPrecision:
+    """What auto means for a model folder's weights: those that are stored in 8 bits (tenor shrink) are read in 8 bits, where this CPU does it. Whoever stored them so has
+    paid what it costs already, and nothing reads faster.
+
+    Args:
+        wish, device: the user's.
+        weights: how they are stored (compact.KINDS).
+        able: whether the network can be read in 8 bits here.
+    """
+    return "int8" if wish == "auto" and weights == "int8" and able and choose_device(device).type == "cpu" else wish
+
+
 def describe() -> dict[str, object]:
     """What this machine trains layers of 128 units with, 32 rows at a time, where nothing else is asked for.
 

@@ -95,8 +95,13 @@ def lacks_8_bits(cell: str) -> str:
     return "8-bit products need AVX512-BF16 and VNNI, which this CPU has not. Use bfloat16 or float32."
 
 
+def has_8_bits(cell: str) -> bool:
+    """Whether a model of that cell ("rnn": rnn_tanh) can have 8-bit products here."""
+    return kernels.wish() in ("auto", "native") and not lacks_8_bits("rnn_tanh" if cell == "rnn" else cell)
+
+
 def need_8_bits(cell: str, lacks: str = "") -> None:
-    """Raises TenorError where a model of that cell ("rnn": rnn_tanh) cannot have 8-bit products; `lacks`: what else is missing, and what to do."""
+    """Raises TenorError where it cannot; `lacks`: what else is missing, and what to do."""
     lacks = lacks or lacks_8_bits("rnn_tanh" if cell == "rnn" else cell)
     if lacks:
         raise TenorError(f"Precision int8 cannot be had here. {lacks}")

@@ -55,15 +55,15 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
         raise TenorError(f"{order.model} has {kept} weights already, so nothing would change. Choose another kind with --weights.")
     inside = packed(stored.weights, order.weights)
     found: dict[str, Any] = {"weights": order.weights, "weight_bytes_before": _bytes(packed(stored.weights, kept)), "weight_bytes": _bytes(inside)}
-    small = replace(stored, weights=unpacked(inside, order.weights))
+    config = {k: v for k, v in stored.config.items() if k not in ("format", "files")} | {"weights": order.weights}
+    small = replace(stored, config=config, weights=unpacked(inside, order.weights))
     if order.check is not None:
         found["check"] = _compare(Pipeline.rebuilt(stored), Pipeline.rebuilt(small), order, progress) | {"notes": seen_in_training(stored, order.model, order.check, order.part)}
-    config = {k: v for k, v in stored.config.items() if k not in ("format", "files")} | {"weights": order.weights}
     if order.labels:
         if len(order.labels) != len(config["labels"]):
             raise TenorError(f"The model has the labels {config['labels']}; got {len(order.labels)} names for them.")
         config["labels"] = list(order.labels)
-    small = replace(small, config=config, metrics=stored.metrics | {"shrunk": found})
+    small = replace(small, metrics=stored.metrics | {"shrunk": found})
     before = store.size(folder)
     store.write(order.out, small, {"README.md": card_of(task_of(config))(order.out.name, config, small.metrics, small.history)}, order.overwrite)
     return found | {"folder_bytes_before": before, "folder_bytes": store.size(order.out), "model": str(order.out)}

@@ -64,7 +64,7 @@ class TextClassifier(nn.Module):
 
     @property
     def path(self) -> str:
-        return self.encoder.recurrent.path
+        return self.encoder.path
 
     def freeze(self) -> None:
         """eval(), and read as fast as can be while the weights stay as they are (see Encoder.freeze)."""

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells.layers import GRU, LSTM, RNN, Hidden
 from tenor.cells.passes import embed, max_mean
-from tenor.cells.reader import Reader, need_8_bits
+from tenor.cells.reader import Reader, has_8_bits, need_8_bits
 from tenor.cells.reference import Weights
 from tenor.config import ModelConfig
 from tenor.errors import TenorError
@@ -64,6 +64,10 @@ class Encoder(nn.Module):
         else:
             nn.init.normal_(self.embedding.weight, std=0.1)
 
+    @property
+    def path(self) -> str:
+        return self.recurrent.path + ("; recurrent products in 8 bits" if self.reading == torch.int8 else "")
+
     def forward(self, tokens: PackedSequence) -> Tensor:
         """tokens: data [N] ids -> [B, features]"""
         sizes = tokens.batch_sizes
@@ -107,8 +111,7 @@ class Encoder(nn.Module):
             return self
         self.eval()
         layer, table = self.recurrent, self.embedding.weight
-        sums = layer.directions * (4 if layer.cell == "gru" else len(layer.weight_hh_l0) // layer.hidden_size) * -(-layer.hidden_size // 16) * 16
-        fits = len(table) * sums * (4 if self.reading == torch.float32 else 2) <= MOST_TABLE_BYTES // self.config.networks
+        fits = table_fits(len(table), self.config, self.reading)
         eight = self.reading == torch.int8  # asked for: had, or refused
         if eight and not fits:
             raise TenorError(f"Precision int8 looks words up in a table, which for this model takes more than {MOST_TABLE_BYTES // self.config.networks >> 20} MB. Use bfloat16 or float32.")
@@ -135,6 +138,17 @@ class Encoder(nn.Module):
     def _dropped(self, *shape: int, share: float) -> Tensor | None:
         """0, or 1 / (1 - share); None where nothing is dropped."""
         return nn.functional.dropout(torch.ones(*shape, device=self.embedding.weight.device), share) if share else None
+
+
+def table_fits(vocab: int, config: ModelConfig, dtype: torch.dtype) -> bool:
+    """Whether a Reader's table of so many tokens is small enough."""
+    sums = (2 if config.bidirectional else 1) * {"lstm": 4, "gru": 4, "rnn": 1}[config.cell] * -(-config.hidden // 16) * 16
+    return vocab * sums * (4 if dtype == torch.float32 else 2) <= MOST_TABLE_BYTES // config.networks
+
+
+def reads_8_bits(vocab: int, config: ModelConfig) -> bool:
+    """Whether a network of these sizes can read in 8 bits on this CPU."""
+    return config.layers == 1 and table_fits(vocab, config, torch.int8) and has_8_bits(config.cell)
 
 
 def keras_init(encoder: Encoder) -> None:

@@ -60,7 +60,7 @@ class TextGenerator(nn.Module):
 
     @property
     def path(self) -> str:
-        return self.recurrent.path
+        return self.recurrent.path + ("; recurrent products in 8 bits" if self.eight_bits else "")
 
     def freeze(self) -> None:
         if self.training:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tenor.cells.hardware import choose_device, choose_dtype
+from tenor.cells.hardware import choose_device, choose_dtype, of_stored
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
 from tenor.models.classify import read_logits, shares
+from tenor.models.encoder import reads_8_bits
 from tenor.models.ensemble import classifier
 from tenor.models.weights import fitting
 from tenor.store import Stored
@@ -134,7 +135,9 @@ class Pipeline:
         if (keys is not None) != (text.pairs > 0):
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
-        fitted = fitting(lambda: classifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(config["labels"]), model), weights)
+        vocab = len(tokenizer) + (len(pairs.keys) if pairs else 0)
+        fitted = fitting(lambda: classifier(vocab, len(config["labels"]), model), weights)
+        precision = of_stored(precision, config.get("weights", "float32"), device, reads_8_bits(vocab, model))
         pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs, temperature)
         pipeline.network.load_state_dict(fitted)
         pipeline.network.eval()
