@@ -26,7 +26,7 @@ from tenor.jobs.prepare import Order, prepare
 from tenor.training.presets import preset
 
 MODEL = ROOT / "runs" / "reviews-language"
-SIZES = ("--hidden", 192, "--embedding", 128, "--epochs", 4)
+SIZES = ("--hidden", 224, "--embedding", 128, "--epochs", 5)
 EXPERIMENTS: dict[str, Any] = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": 0, "validation": 6000}  # of docs/experiments.md
 
 

@@ -1,7 +1,7 @@
 """The numbers of docs/results.md for the main job: reading, tokenising, both presets, memory of prediction.
 
     TENOR_DATA=... python benchmarks/reviews.py            everything, about an hour on 2 cores
-    TENOR_DATA=... python benchmarks/reviews.py read base  some of: read, quick, base, article, official, best, predict
+    TENOR_DATA=... python benchmarks/reviews.py read base  some of: read, quick, base, article, official, best, predict, speed
 
 Each part writes benchmarks/results/PART.json with the command, machine, versions and commit. Every part checks what it
 times: rows, tokens and answers must be right before a time counts.
@@ -101,6 +101,16 @@ def best(folder: Path) -> dict[str, Any]:
     return seeds(folder, "--preset", "best", "--split", "official")
 
 
+def median(work: Callable[[], Any]) -> float:
+    """Seconds, of 5 times after a warm-up."""
+    times = []
+    for _ in range(6):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
 def read(folder: Path) -> dict[str, Any]:
     """The CSV of the reviews: reading alone, then cleaning, vocabulary and ids; medians of 5 after a warm-up."""
     from tenor.config import TextConfig
@@ -124,21 +134,13 @@ def read(folder: Path) -> dict[str, Any]:
         chunks = Chunks.of([clean(t) for t in raw])
         return len(Tokenizer.train(chunks, TextConfig()).encode_chunks(chunks).values)
 
-    def median(work: Callable[[], Any]) -> float:
-        times = []
-        for _ in range(6):
-            began = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - began)
-        return round(statistics.median(times[1:]), 2)
-
     assert reading() == raw
     return {
         "bytes": path.stat().st_size,
         "rows": len(rows),
         "tokens": indexing(),
-        "read_seconds": median(reading),
-        "clean_tokenise_index_seconds": median(indexing),
+        "read_seconds": round(median(reading), 2),
+        "clean_tokenise_index_seconds": round(median(indexing), 2),
     }
 
 
@@ -164,7 +166,32 @@ def predict(folder: Path) -> dict[str, Any]:
     return out
 
 
-PARTS = {"read": read, "quick": quick, "base": base, "article": article, "official": official, "best": best, "predict": predict}
+def speed(folder: Path) -> dict[str, Any]:
+    """Reviews a second that the model in the box reads, in each format: from texts in memory to probabilities, and by a command from a file to a file, its start included."""
+    from tenor import TenorError, load
+    from tenor.box.names import REVIEWS
+    from tenor.data.datasets import resolve
+    from tenor.data.sources import read_rows
+
+    rows = read_rows(resolve("imdb")).rows[-ARTICLE_SPLIT[-1] :]
+    texts, labels = [r.text for r in rows], [r.label for r in rows]
+    out: dict[str, Any] = {}
+    for precision in ("auto", "int8", "bfloat16", "float32"):
+        try:
+            model = load(REVIEWS, device="cpu", precision=precision)
+        except TenorError as error:  # this CPU lacks the format
+            out[precision] = {"lacks": str(error)}
+            continue
+        right = statistics.mean(answer.startswith(label) for answer, label in zip(model.predict(texts), labels, strict=True))
+        out[precision] = {"kernel": model.pipeline_.path, "accuracy": right, "reviews_per_second": round(len(texts) / median(lambda model=model: model.predict_proba(texts)))}
+    path = folder / "reviews.csv"
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows([["text"], *([t] for t in texts)])
+    walls = [run("predict", "-i", path, "-o", folder / f"{i}.csv")["wall_seconds"] for i in range(3)]
+    return {"reviews": len(texts), "in_memory": out, "command_seconds": walls}
+
+
+PARTS = {"read": read, "quick": quick, "base": base, "article": article, "official": official, "best": best, "predict": predict, "speed": speed}
 
 
 def main() -> None:
