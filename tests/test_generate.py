@@ -135,7 +135,9 @@ def test_eight_bits_write_and_measure_nearly_the_same(made):
         with pytest.raises(TenorError, match="int8 cannot be had"):
             Generation.rebuilt(made.stored({}, {}, []), precision="int8")
         return
-    eight = Generation.rebuilt(made.stored({}, {}, []), precision="int8")
+    eight, shrunk = Generation.rebuilt(made.stored({}, {}, []), precision="int8"), made.stored({"weights": "int8"}, {}, [])
+    assert "8 bits" in eight.path and "8 bits" not in made.path
+    assert Generation.rebuilt(shrunk, device="cpu").network.eight_bits and not Generation.rebuilt(shrunk, precision="float32").network.eight_bits
     texts = [LINE * 5]
     assert eight.measure(texts)["nats_per_character"] == pytest.approx(made.measure(texts)["nats_per_character"], abs=0.02)
     assert "".join(eight.stream("the dog", 40, Sampling(temperature=0))) == (LINE * 2)[33:73]

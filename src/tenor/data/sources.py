@@ -123,7 +123,7 @@ def text_column(table: Table, given: str | None, sample: list[dict[str, Any]]) -
         if table.header and " " in found.strip():
             raise TenorError(
                 f"The only column of {table.name} would be named {found[:60]!r}, by its first line, and that looks like a text. If the file has a text a line and no names: cat FILE | tenor predict -i - "
-                "answers its lines. If it is the column's name, give it with --text."
+                "answers its lines, and tenor train FILE --task generate learns to write such text. If it is the column's name, give it with --text."
             )
     if found is None and not table.header:
         found = col.guess_columns(sample)[0]
