@@ -17,7 +17,6 @@ from tenor.data.text import Ragged
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, probabilities
 from tenor.models.encoder import Encoder, keras_init
-from tenor.pipelines import classification
 from tenor.training.optimiser import RowAdamW
 from tenor.training.presets import preset
 
@@ -33,17 +32,6 @@ def test_learns_the_order_of_words_where_a_bag_of_word_pairs_cannot(cell):
     linear = LogisticRegression(max_iter=1000).fit(bag.transform(texts), targets)
     assert linear.score(bag.transform(tests), wanted) < 0.7
     assert right > 0.95, outcome.history
-
-
-@pytest.mark.parametrize("rows", [0, 6, 7, 8, 40])
-def test_many_texts_are_answered_slice_by_slice_in_their_order(pipeline, monkeypatch, rows):
-    texts = [" ".join(t.split()[: i % 9]) for i, t in enumerate(order_texts(rows, 6)[0])]
-    wanted, counted = pipeline.logits(texts)
-    monkeypatch.setattr(classification, "SLICE", 7)
-    found, lengths = pipeline.logits(texts)
-    assert found.shape == (rows, 1)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
-    np.testing.assert_array_equal(lengths, counted)
 
 
 def ragged(rows: list[list[int]]) -> Ragged:

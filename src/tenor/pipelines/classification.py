@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -22,8 +21,6 @@ from tenor.store import Stored
 from tenor.tasks import check_task
 
 BESIDE = "beside"  # of the second network's settings in config.json; its weights' names begin with it and a dot
-
-SLICE = 1024  # texts whose words are split at once, while the networks read others
 
 
 class Pipeline:
@@ -97,13 +94,8 @@ class Pipeline:
 
     def logits(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, 1] (two labels) or [rows, labels] scores without the temperature, and [rows] tokens of each text before cutting."""
-        if len(texts) <= SLICE:
-            ids = self.tokenizer.encode(texts)
-            return self.logits_of(ids), ids.lengths
-        with ThreadPoolExecutor(1) as beside:  # splits the words of a slice while the networks, which let Python go on, read the one before
-            slices = beside.map(self.tokenizer.encode, (texts[i : i + SLICE] for i in range(0, len(texts), SLICE)))
-            logits, lengths = zip(*((self.logits_of(ids), ids.lengths) for ids in slices), strict=True)
-        return np.concatenate(logits), np.concatenate(lengths)
+        ids = self.tokenizer.encode(texts)
+        return self.logits_of(ids), ids.lengths
 
     def logits_of(self, ids: Ragged) -> np.ndarray:
         """Texts as uncut ids of the tokenizer -> as `logits`."""
