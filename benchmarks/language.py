@@ -1,6 +1,6 @@
 """`--preset best --from` a language model of the reviews: 3 seeds on the official split, one on the article's.
 
-    TENOR_DATA=... python benchmarks/language.py            both, 80 minutes on 2 cores, 42 of them the language model; one in runs/reviews-language is taken as it is
+    TENOR_DATA=... python benchmarks/language.py            both, 45 minutes on 2 fast cores, 25 of them the language model; one in runs/reviews-language is taken as it is
     TENOR_DATA=... python benchmarks/language.py article    one of: official, article
 
 Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
@@ -38,6 +38,16 @@ def write_texts(path: Path) -> None:
     pq.write_table(pa.table({"text": [t for t in dict.fromkeys(r.text for r in rows) if t and t.casefold() not in unread]}), path)
 
 
+def pretrained() -> Path:
+    """The language model, made if it is not there."""
+    if not (MODEL / "config.json").exists():
+        with tempfile.TemporaryDirectory() as folder:
+            texts = Path(folder) / "texts.parquet"
+            write_texts(texts)
+            run("pretrain", texts, *SIZES, "--out", MODEL)
+    return MODEL
+
+
 def official(folder: Path) -> dict[str, Any]:
     return seeds(folder, "--preset", "best", "--split", "official", "--from", MODEL)
 
@@ -53,12 +63,9 @@ def main() -> None:
     parts = sys.argv[1:] or list(PARTS)
     if unknown := set(parts) - PARTS.keys():
         raise SystemExit(f"There are the parts {', '.join(PARTS)}; got {', '.join(sorted(unknown))}.")
+    made = store.read(pretrained())
+    metrics, history = made.metrics, made.history
     with tempfile.TemporaryDirectory() as folder:
-        if not (MODEL / "config.json").exists():
-            texts = Path(folder) / "texts.parquet"
-            write_texts(texts)
-            run("pretrain", texts, *SIZES, "--out", MODEL)
-        metrics, history = store.read(MODEL).metrics, store.read(MODEL).history
         language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
         for name in parts:
             found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": machine(), "language_model": language, **PARTS[name](Path(folder))}

@@ -4,13 +4,14 @@
 // has a slot of its own. GATES are torch's, in torch's order; HIDDEN_SLOT says where the recurrent product of each gate goes.
 // References: LSTM, Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000; GRU, Cho et al. 2014
 // (arXiv 1406.1078v1 with the reset gate after the product, as cuDNN and torch have it); RNN, Elman 1990.
+// Gates: how near tanh and sigmoid are taken (activations.h), forward.
 #pragma once
 
 #include "activations.h"
 
 namespace tenor::TENOR_ISA {
 
-template <class Op>
+template <class Op, class Gates = Exact>
 struct Lstm {
     using V = typename Op::V;
     using acc = typename Op::acc;
@@ -21,7 +22,7 @@ struct Lstm {
 
     // keep: SLOTS * W elements for the backward pass, or null. -> h
     static V forward(const V* sums, V, acc* cell, elem* keep) {
-        const V i = sigmoid(sums[0]), f = sigmoid(sums[1]), g = tanh(sums[2]), o = sigmoid(sums[3]);
+        const V i = Gates::sigmoid(sums[0]), f = Gates::sigmoid(sums[1]), g = Gates::tanh(sums[2]), o = Gates::sigmoid(sums[3]);
         const V c = fma(f, load(cell), i * g);
         store(cell, c);
         if (keep) {
@@ -30,7 +31,7 @@ struct Lstm {
             Op::store_elems(keep + 2 * W, g);
             Op::store_elems(keep + 3 * W, o);
         }
-        return o * tanh(c);
+        return o * Gates::tanh(c);
     }
 
     // h: before the step (GRU) or after it (RNN). d: GATES vectors, the gradient of the sums.
@@ -49,7 +50,7 @@ struct Lstm {
     }
 };
 
-template <class Op>
+template <class Op, class Gates = Exact>
 struct Gru {
     using V = typename Op::V;
     using acc = typename Op::acc;
@@ -59,8 +60,8 @@ struct Gru {
     static constexpr bool HAS_CELL = false, SPLIT = true, KEEPS_GATES = true;  // SPLIT: the gradient of the two products differs
 
     static V forward(const V* sums, V h, acc*, elem* keep) {
-        const V r = sigmoid(sums[0]), z = sigmoid(sums[1]), q = sums[3];
-        const V n = tanh(fma(r, q, sums[2]));
+        const V r = Gates::sigmoid(sums[0]), z = Gates::sigmoid(sums[1]), q = sums[3];
+        const V n = Gates::tanh(fma(r, q, sums[2]));
         if (keep) {
             Op::store_elems(keep, r);
             Op::store_elems(keep + W, z);
@@ -82,7 +83,7 @@ struct Gru {
     }
 };
 
-template <class Op, bool RELU>
+template <class Op, bool RELU, class Gates = Exact>
 struct Rnn {
     using V = typename Op::V;
     using acc = typename Op::acc;
@@ -96,7 +97,7 @@ struct Rnn {
         if constexpr (RELU)
             return x < acc(0) ? V{} : x;  // NaN stays
         else
-            return tanh(x);
+            return Gates::tanh(x);
     }
 
     static V backward(const elem*, V h, V, V, V dh, acc*, V* d, V*) {

@@ -143,23 +143,23 @@ struct Reading {
         return scratch.bytes();
     }
 
-    template <class C>
-    static size_t read_either(const Run& p, int d, int64_t from, int64_t to, char* memory) {
+    static size_t read_any(const Run& p, int d, int64_t from, int64_t to, char* memory) {
 #if defined(__AVX512VNNI__)
         if constexpr (PAIR == 2)
-            if (p.eight_bits) return read<C, S8>(p, d, from, to, memory);
+            if (p.eight_bits) switch (p.layer->cell) {
+                    case Cell::lstm: return read<Lstm<Op, Rough>, S8>(p, d, from, to, memory);
+                    case Cell::gru: return read<Gru<Op, Rough>, S8>(p, d, from, to, memory);
+                    case Cell::rnn_tanh: return read<Rnn<Op, false, Rough>, S8>(p, d, from, to, memory);
+                    case Cell::rnn_relu: break;  // its states have no bound for 8 bits
+                }
 #endif
-        return read<C, Op>(p, d, from, to, memory);
-    }
-
-    static size_t read_any(const Run& p, int d, int64_t from, int64_t to, char* memory) {
         switch (p.layer->cell) {
-            case Cell::lstm: return read_either<Lstm<Op>>(p, d, from, to, memory);
-            case Cell::gru: return read_either<Gru<Op>>(p, d, from, to, memory);
-            case Cell::rnn_tanh: return read_either<Rnn<Op, false>>(p, d, from, to, memory);
+            case Cell::lstm: return read<Lstm<Op>, Op>(p, d, from, to, memory);
+            case Cell::gru: return read<Gru<Op>, Op>(p, d, from, to, memory);
+            case Cell::rnn_tanh: return read<Rnn<Op, false>, Op>(p, d, from, to, memory);
             case Cell::rnn_relu: break;
         }
-        return read<Rnn<Op, true>, Op>(p, d, from, to, memory);  // its states have no bound for 8 bits
+        return read<Rnn<Op, true>, Op>(p, d, from, to, memory);
     }
 };
 
