@@ -46,6 +46,16 @@ inline Vec<float> sigmoid(Vec<float> x) {
     return fma(tanh_of<true>(x), half, half);
 }
 
+inline Vec<double> tanh(Vec<double> x) {
+    for (int i = 0; i < width<double>; i++) x[i] = __builtin_tanh(x[i]);
+    return x;
+}
+
+inline Vec<double> sigmoid(Vec<double> x) {
+    for (int i = 0; i < width<double>; i++) x[i] = 1 / (1 + __builtin_exp(-x[i]));
+    return x;
+}
+
 // What a cell computes its gates with.
 struct Exact {
     template <class V>
@@ -75,15 +85,5 @@ struct Rough {
     static Vec<float> sigmoid(Vec<float> x) { return fma(tanh_of<true>(x), broadcast(0.5f), broadcast(0.5f)); }
 };
 #endif
-
-inline Vec<double> tanh(Vec<double> x) {
-    for (int i = 0; i < width<double>; i++) x[i] = __builtin_tanh(x[i]);
-    return x;
-}
-
-inline Vec<double> sigmoid(Vec<double> x) {
-    for (int i = 0; i < width<double>; i++) x[i] = 1 / (1 + __builtin_exp(-x[i]));
-    return x;
-}
 
 }  // namespace tenor::TENOR_ISA
