@@ -1,6 +1,6 @@
 """`--preset best --from` a language model of the reviews: 3 seeds on the official split, one on the article's.
 
-    TENOR_DATA=... python benchmarks/language.py            both, 45 minutes on 2 fast cores, 25 of them the language model; one in runs/reviews-language is taken as it is
+    TENOR_DATA=... python benchmarks/language.py            both, 80 minutes on 2 cores, 42 of them the language model; one in runs/reviews-language is taken as it is
     TENOR_DATA=... python benchmarks/language.py article    one of: official, article
 
 Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
@@ -26,7 +26,7 @@ from tenor.jobs.prepare import Order, prepare
 from tenor.training.presets import preset
 
 MODEL = ROOT / "runs" / "reviews-language"
-SIZES = ("--hidden", 224, "--embedding", 128, "--epochs", 5)
+SIZES = ("--hidden", 192, "--embedding", 128, "--epochs", 4)
 EXPERIMENTS: dict[str, Any] = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": 0, "validation": 6000}  # of docs/experiments.md
 
 
