@@ -212,7 +212,7 @@ def test_states_at_their_bounds(cell, compute):
         biased.view(4, 38)[[0, 1, 3]] = 4000.0  # all gates are open: the cell counts the steps, by one sign
     case.weights = [(16 * signs(*w_ih.shape), 32 * signs(*w_hh.shape), biased, None) for w_ih, w_hh, _, _ in case.weights]  # 16 times an odd, and an even number
     for got, wanted in zip(case.results(compute), case.wanted(), strict=True):
-        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1.2e-4 if compute == torch.int8 else 1e-6)  # between the ends the first cells' tanh(1) and tanh(2)
     last = case.results(compute)[1]
     assert float((last[0, :2] - last[0, :2].round()).abs().max()) < 1e-6  # -1 or 1 after 14 steps; of the GRU 0 too, where it never opened
     assert 0.99999 < float(last.max()) <= 1 and -1 <= float(last.min()) < -0.99999
