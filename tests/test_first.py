@@ -175,14 +175,25 @@ def test_weights_of_nothing_leave_a_model_that_can_be_read_again(monkeypatch, we
     np.testing.assert_allclose(read.logits(texts)[0], both.logits(texts)[0], atol=1e-5)
 
 
-def test_a_training_from_such_a_model_leaves_the_one_beside_out_and_says_so(run, partly, language, tmp_path):
+def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, tmp_path):
     run(partly, start=language)
-    said = []
-    order = Order(str(partly), tmp_path / "c", lambda rows, start=None: presets.preset("base", rows, start, epochs=1, precision="float32"), start=tmp_path / "b", baseline=False)
-    train(order, lambda _, sentences: said.extend(sentences), Events())
-    assert "The network that answers beside the others there is left out, and its part of the answer with it." in said
-    read = store.read(tmp_path / "c")
-    assert "beside" not in read.config and read.config["model"]["networks"] == 4 and not any(k.startswith("beside") for k in read.weights)
+    begun, said = Pretrained.read(tmp_path / "b"), []
+    order = Order(str(partly), tmp_path / "c", lambda rows, start=None: presets.preset("base", rows, start, epochs=1, learning_rate=1e-5, precision="float32"), start=tmp_path / "b", baseline=False)
+    with pytest.raises(TenorError, match="Stopped before the last training had begun"):
+        train(order, lambda *_: None, StopIn(1))
+    train(replace(order, resume=True), lambda _, sentences: said.extend(sentences), Events())
+    assert "The network that answers beside the others there starts too, and answers beside them again." in said
+    assert any(s.startswith("The classifier that answers beside the others, which reads at most 400 tokens: ") for s in said)
+    read, old = (Pipeline.rebuilt(store.read(tmp_path / folder), precision="float32") for folder in "cb")
+    assert read.model.networks == 4 and read.beside.model.hidden == 6 and 0 < read.share <= 1
+    assert any(s.startswith(f"4 networks, and the one beside for {read.share:.2f} of the answer, answer together") for s in said)
+    texts, _ = order_texts(30, 4)
+    for now, before in ((read, old), (read.beside, old.beside)):  # hardly moved at so small a rate
+        found, was = (read_logits(p.network, p.read(p.tokenizer.encode(texts))) for p in (now, before))
+        assert 0 < np.abs(found - was).max() < 0.05
+    assert begun.beside.model.hidden == 6 and begun.beside.settings.classifier and begun.beside.beside is None
+    model = Classifier(start=tmp_path / "b", epochs=1, learning_rate=1e-5, precision="float32").fit(texts, [i % 2 for i in range(len(texts))])
+    assert model.pipeline_.beside.model.hidden == 6 and Classifier(start=language, epochs=1).fit(texts, [i % 2 for i in range(len(texts))]).pipeline_.beside is None
 
 
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):

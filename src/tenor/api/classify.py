@@ -20,6 +20,7 @@ from tenor.errors import TenorError, plural
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
+from tenor.training.first import weighed
 from tenor.training.fit import Tokenised, fit
 from tenor.training.presets import GIVEN, Preset, preset
 
@@ -121,7 +122,11 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         targets = targets.astype(np.int64)
         tokens = Tokenised.of([texts[i] for i in train], settings.text, start.tokenizer if start else None)
         aside = [texts[i] for i in validation]
-        self.pipeline_, outcome = fit(self.classes_.tolist(), tokens, targets[train], aside, targets[validation], settings, start=start)
+        known = self.classes_.tolist(), tokens, targets[train], aside, targets[validation]
+        self.pipeline_, outcome = fit(*known, settings, start=start)
+        if start and start.beside:  # what answers beside in the start learns too, and answers beside again
+            beside, _ = fit(*known, self._settings(len(train), start.beside), start=start.beside)
+            self.pipeline_ = weighed(self.pipeline_, beside, aside, targets[validation])
         calibration = calibrate(self.pipeline_, aside, targets[validation])
         parameters = self.get_params() | {"start": None if self.start is None else str(self.start)}
         return self._took(outcome, settings.train, {"calibration": calibration}, parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
-from tenor.training.first import fit_beside, fit_first, is_few, joined, second_of, weighed
+from tenor.training.first import fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import GIVEN, Preset
@@ -64,7 +64,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     v, targets = data.split.validation, data.targets
     try:
         open_work(work, order.resume, say)
-        before = _before(data, teachers, train_texts, tokens, preset, events, work, say, start)
+        before = _before(order, data, teachers, train_texts, tokens, preset, events, work, say, start)
         learnt = time.perf_counter()
         pipeline, outcome = _learning(data, tokens, preset, events, work, start, before)
     except OSError as error:
@@ -78,7 +78,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
         "finished": outcome.finished,
         "best_epoch": outcome.best_epoch,
         "split": data.split.name,
-        "data": data.findings.to_json() | counts | {"learnt_from": _learnt_from(data, preset), "sentences": [*sentences, *before.told, *_answer(before, pipeline, data, say)]},
+        "data": data.findings.to_json() | counts | {"learnt_from": _learnt_from(data, preset), "sentences": [*sentences, *before.told, *_answer(before, pipeline, data, start, say)]},
         "kernel": pipeline.path,
         "calibration": calibration,
         "seconds": _seconds((began, prepared, tokenised, learnt, fitted, calibrated), outcome),
@@ -154,7 +154,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "pairs", "vectors")]  # those are the start's own, as was said
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
-    left = ["The network that answers beside the others there is left out, and its part of the answer with it."] if start.left_out else []
+    left = ["The network that answers beside the others there starts too, and answers beside them again."] if start.beside else []
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *left, *([why] if changed else [])]
 
 
@@ -173,11 +173,11 @@ class Before:
 
     taught: Taught | None = None  # the rows without a label, as the teachers label them, the preset's own first model among them
     first: Pipeline | None = None  # that one, if it will answer too
-    beside: Pipeline | None = None  # what started from a language model, if it will answer
+    beside: Pipeline | None = None  # of other sizes, if it will answer: what started from a language model, or from what answered beside in the start
     told: Sequence[str] = ()  # the sentences that were said on it
 
 
-def _before(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say, start: Pretrained | None) -> Before:
+def _before(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say, start: Pretrained | None) -> Before:
     told: list[str] = []
 
     def tell(sentence: str) -> None:
@@ -190,14 +190,24 @@ def _before(data: Data, teachers: dict[str, Pipeline], train_texts: list[str], t
         first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell, start)
         teachers = {**teachers, "the first model": first}
     if not teachers:
-        return Before()
+        return Before(beside=_beside(order, data, tokens, preset, events, work, tell, start, None), told=told)
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
     *networks, linear = taught.weights
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
-    beside = fit_beside(data.names, tokens, targets, data.texts(v), data.targets[v], preset, events, work, tell, start, taught) if first and start else None
+    beside = _beside(order, data, tokens, preset, events, work, tell, start, taught)
     return Before(taught, None if is_few(data.findings.train) else first, beside, told)
+
+
+def _beside(order: Order, data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, tell: Callable[[str], None], start: Pretrained | None, taught: Taught | None) -> Pipeline | None:
+    """What will answer beside, if the start is a language model (of --preset best) or has such a network itself."""
+    own = start if preset.language else start and start.beside
+    if not own:
+        return None
+    v, rows = data.split.validation, data.findings.train + (len(taught.texts) if taught else 0)
+    settings = from_language(own, preset, rows) if preset.language else _preset(order, own, _learnt_from(data, preset))
+    return fit_beside(data.names, tokens, data.targets[data.split.train], data.texts(v), data.targets[v], settings, events, work, tell, own, taught)
 
 
 def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, start: Pretrained | None, before: Before) -> tuple[Pipeline, Outcome]:
@@ -210,15 +220,16 @@ def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, wor
     return weighed(together, before.beside, data.texts(v), targets[v]) if before.beside else together, outcome
 
 
-def _answer(before: Before, both: Pipeline, data: Data, say: Say) -> list[str]:
+def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None, say: Say) -> list[str]:
     """Who answers, which the folder's history does not show."""
     if not before.first and not before.beside:
         return []
     networks, old, v = both.model.networks, before.first.model.networks if before.first else 0, data.split.validation
     found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
-    some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else f"{plural(networks, 'network')} that learnt from all rows"
-    other = f", and the classifier from the language model for {both.share:.2f} of the answer," if both.beside else ", without the classifier from the language model, which adds nothing on the validation rows," if before.beside else ""
-    sentences = [f"{some}{other} answer together{found}. Curves and history are of those that learnt from all."]
+    some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else plural(networks, "network") + (" that learnt from all rows" if before.taught else "")
+    who = "the one beside" if start and start.labels else "the classifier from the language model"
+    other = f", and {who} for {both.share:.2f} of the answer," if both.beside else f", without {who}, which adds nothing on the validation rows," if before.beside else ""
+    sentences = [f"{some}{other} answer together{found}. Curves and history are of {'those that learnt from all' if before.taught else 'the former'}."]
     say("Answer", sentences)
     return sentences
 

@@ -20,7 +20,7 @@ from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
 from tenor.models.ensemble import Ensemble
-from tenor.pipelines.classification import BESIDE
+from tenor.pipelines.classification import parted
 from tenor.store import Stored, read
 
 
@@ -38,7 +38,7 @@ class Pretrained:
     pairs: Pairs | None = None
     labels: Sequence[Any] = ()
     outputs: Sequence[Mapping[str, np.ndarray]] = ()
-    left_out: bool = False  # another network answered beside these
+    beside: Pretrained | None = None  # of another network, of sizes of its own, that answers beside these
 
     @property
     def settings(self) -> Start:
@@ -61,11 +61,12 @@ class Pretrained:
         """From a model folder of either kind.
 
         Raises:
-            TenorError: the folder holds another task, or pairs of words do not fit its settings.
+            TenorError: the folder holds another task, or pairs of words do not fit its settings, or what answers beside is not described.
         """
         task = stored.config.get("task")
         if task not in ("pretrain", "classify"):
             raise TenorError(f"A training starts from a pretrained model or a classifier; {folder} holds a model for the task {task!r}.")
+        stored, other = parted(stored)
         text, model = build(TextConfig, stored.config.get("text", {})), build(ModelConfig, stored.config.get("model", {}))
         check(text, model)
         tokenizer = Tokenizer.from_json(stored.tokenizer)
@@ -74,7 +75,7 @@ class Pretrained:
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
         encoders, outputs = ([{k.removeprefix(prefix): v for k, v in stored.weights.items() if k.startswith(prefix)} for prefix in _prefixes(part, model)] for part in ("encoder.", "output."))
-        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), task == "classify" and BESIDE in stored.config)
+        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), cls.of(other, folder) if other else None)
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "pretrain", "text": asdict(self.text), "model": asdict(self.model)} | more

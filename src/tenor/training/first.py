@@ -69,7 +69,7 @@ def fit_first(
     if not start:
         start = _language(train_texts, others, asked, events, work, tell)
         train = Tokenised.of(train_texts, start.text, start.tokenizer)
-    settings = _from(start, asked, len(targets))
+    settings = from_language(start, asked, len(targets))
     first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
     tell(f"A large classifier from it, {_finished(outcome)}.")
     return first
@@ -81,17 +81,18 @@ def fit_beside(
     targets: np.ndarray,
     validation_texts: Sequence[str],
     validation_targets: np.ndarray,
-    asked: Preset,
+    settings: Preset,
     events: Events,
     work: Path,
     tell: Callable[[str], None],
     start: Pretrained,
-    taught: Taught,
+    taught: Taught | None = None,
 ) -> Pipeline:
-    """The classifier that starts from a language model and answers beside the small networks. As fit_first; train: in the tokens of `start`."""
-    settings = _from(start, asked, len(targets) + len(taught.texts))
+    """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; train: in the tokens of `start`; settings: its own."""
     beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "beside"), start, taught)
-    tell(f"A classifier from the language model, which learns from the teachers' answers too and reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
+    who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
+    too = " learns from the teachers' answers too and" if taught else ""
+    tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
 
@@ -126,7 +127,7 @@ def _with(asked: Preset, networks: int) -> Preset:
     return replace(asked, model=replace(asked.model, networks=networks))
 
 
-def _from(start: Pretrained, asked: Preset, rows: int) -> Preset:
+def from_language(start: Pretrained, asked: Preset, rows: int) -> Preset:
     """Settings of a classifier that starts from a language model."""
     limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
     return preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
