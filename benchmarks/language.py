@@ -45,6 +45,10 @@ def pretrained() -> Path:
             texts = Path(folder) / "texts.parquet"
             write_texts(texts)
             run("pretrain", texts, *SIZES, "--out", MODEL)
+    model = store.read(MODEL)
+    found = {"--hidden": model.config["model"]["hidden"], "--embedding": model.config["model"]["embedding"], "--epochs": len(model.history)}
+    if (wanted := dict(zip(SIZES[::2], SIZES[1::2], strict=True))) != found:
+        raise SystemExit(f"{MODEL} holds a language model of {found}, and what is measured starts from one of {wanted}. Remove it, or move it away.")
     return MODEL
 
 

@@ -22,7 +22,7 @@ struct Lstm {
 
     // keep: SLOTS * W elements for the backward pass, or null. -> h
     static V forward(const V* sums, V, acc* cell, elem* keep) {
-        const V i = Gates::sigmoid(sums[0]), f = Gates::sigmoid(sums[1]), g = Gates::tanh(sums[2]), o = Gates::sigmoid(sums[3]);
+        const V i = Gates::sigmoid(sums[0]), f = Gates::kept(sums[1]), g = Gates::tanh(sums[2]), o = Gates::sigmoid(sums[3]);
         const V c = fma(f, load(cell), i * g);
         store(cell, c);
         if (keep) {
@@ -60,7 +60,7 @@ struct Gru {
     static constexpr bool HAS_CELL = false, SPLIT = true, KEEPS_GATES = true;  // SPLIT: the gradient of the two products differs
 
     static V forward(const V* sums, V h, acc*, elem* keep) {
-        const V r = Gates::sigmoid(sums[0]), z = Gates::sigmoid(sums[1]), q = sums[3];
+        const V r = Gates::sigmoid(sums[0]), z = Gates::kept(sums[1]), q = sums[3];
         const V n = Gates::tanh(fma(r, q, sums[2]));
         if (keep) {
             Op::store_elems(keep, r);

@@ -45,7 +45,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32" or "bfloat16".
         start: a model to start from, pretrained or trained: a folder, or "reviews-en". Tokens, sizes and weights are then its own, and where the labels are
-            the same its answers too; cell, layers, hidden, embedding, bidirectional, networks, vocab and tokens cannot be chosen.
+            the same its answers too; a network that answers beside the others there is trained likewise and answers beside them again (history_ is of the others). cell, layers, hidden, embedding, bidirectional, networks, vocab and tokens cannot be chosen.
 
     After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.
 
@@ -126,7 +126,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         self.pipeline_, outcome = fit(*known, settings, start=start)
         if start and start.beside:  # what answers beside in the start learns too, and answers beside again
             beside, _ = fit(*known, self._settings(len(train), start.beside), start=start.beside)
-            self.pipeline_ = weighed(self.pipeline_, beside, aside, targets[validation])
+            self.pipeline_ = weighed(self.pipeline_, beside, aside, targets[validation], start.share)
         calibration = calibrate(self.pipeline_, aside, targets[validation])
         parameters = self.get_params() | {"start": None if self.start is None else str(self.start)}
         return self._took(outcome, settings.train, {"calibration": calibration}, parameters)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import get_args
 
+import numpy as np
 import torch
 
 from tenor.cells import kernels, native
@@ -39,16 +41,17 @@ def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfi
     return torch.bfloat16 if faster else torch.float32
 
 
-def of_stored(wish: ReadingPrecision, weights: str, device: Device, able: bool) -> ReadingPrecision:
-    """What auto means for a model folder's weights: those that are stored in 8 bits (tenor shrink) are read in 8 bits, where this CPU does it. Whoever stored them so has
-    paid what it costs already, and nothing reads faster.
+def precision_of_stored(wish: ReadingPrecision, kind: str, device: Device, weights: Mapping[str, np.ndarray], able: Callable[[], bool]) -> ReadingPrecision:
+    """What auto means for a model folder: weights that are stored in 8 bits (tenor shrink) are read in 8 bits, where that can be. Whoever shrank it wants it small and
+    fast. States are then rounded too, and tenor shrink --check tells what both cost, where it runs on such a CPU.
 
     Args:
         wish, device: the user's.
-        weights: how they are stored (compact.KINDS).
-        able: whether the network can be read in 8 bits here.
+        kind: how the weights are stored (compact.KINDS). weights: themselves, which 8-bit products need finite.
+        able: tells whether the network can be read in 8 bits here; asked only where it matters.
     """
-    return "int8" if wish == "auto" and weights == "int8" and able and choose_device(device).type == "cpu" else wish
+    eight = wish == "auto" and kind == "int8" and choose_device(device).type == "cpu" and able() and all(np.isfinite(w).all() for w in weights.values())
+    return "int8" if eight else wish
 
 
 def describe() -> dict[str, object]:

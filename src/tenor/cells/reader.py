@@ -26,7 +26,7 @@ class Reader:
         embedding: [V, E] on the CPU.
         weights: as in the kernels' contract (reference.py).
         compute: format of the products and of the looked-up sums, torch.float32 or torch.bfloat16; torch.int8 takes W_hh (a scale
-            a column) and the states of the recurrent product in 8 bits and all else as bfloat16 does, on CPUs with AVX512-BF16 and VNNI.
+            a column) and the states of the recurrent product in 8 bits, tanh and sigmoid to 1.2e-4 (but what keeps a state exactly), and all else as bfloat16 does, on CPUs with AVX512-BF16 and VNNI.
 
     Raises:
         TenorError: the engine is not built, TENOR_KERNEL forces another kernel, an unknown cell or format, or weights that do not fit.
@@ -101,7 +101,7 @@ def has_8_bits(cell: str) -> bool:
 
 
 def need_8_bits(cell: str, lacks: str = "") -> None:
-    """Raises TenorError where it cannot; `lacks`: what else is missing, and what to do."""
+    """Raises TenorError where a model of that cell cannot have 8-bit products; `lacks`: what else is missing, and what to do."""
     lacks = lacks or lacks_8_bits("rnn_tanh" if cell == "rnn" else cell)
     if lacks:
         raise TenorError(f"Precision int8 cannot be had here. {lacks}")

@@ -21,7 +21,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that wa
 Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
 DeviceName = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
 PrecisionName = Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the recurrent layers.")]
-ReadingPrecisionName = Annotated[Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="Number format of the recurrent layers; int8 reads and writes fastest, and is what auto takes for weights that are stored so.")]
+ReadingPrecisionName = Annotated[Literal["auto", "float32", "bfloat16", "int8"], typer.Option(help="Number format of the recurrent layers; int8 reads and writes fastest, and is what auto takes for a classifier or generator whose weights are stored so, where the CPU has it.")]
 
 
 def check_heard(context: typer.Context, who: str, some: Mapping[str, str], heard: Collection[str]) -> None:

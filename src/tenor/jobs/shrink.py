@@ -42,7 +42,7 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
 
     Returns:
         weights (their kind), weight_bytes and weight_bytes_before, folder_bytes and folder_bytes_before, the folder's path; with rows to
-        check on also check: rows, accuracy_before, accuracy_after, labels_changed, greatest_change (of a probability), and notes.
+        check on also check: rows, accuracy_before, accuracy_after, labels_changed, greatest_change (of a probability), kernel (that read the small one), and notes.
 
     Raises:
         TenorError: anything the user can mend; nothing is then written at `order.out`.
@@ -84,4 +84,5 @@ def _compare(before: Pipeline, after: Pipeline, order: ShrinkOrder, progress: Pr
         "accuracy_after": float((other.argmax(1) == targets).mean()),
         "labels_changed": int((one.argmax(1) != other.argmax(1)).sum()),
         "greatest_change": float(abs(one - other).max()),
+        "kernel": after.path,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,8 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "pairs", "vectors")]  # those are the start's own, as was said
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
-    left = ["The network that answers beside the others there starts too, and answers beside them again."] if start.beside else []
-    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *left, *([why] if changed else [])]
+    second = ["The network that answers beside the others there starts too, and answers beside them again."] if start.beside else []
+    return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *second, *([why] if changed else [])]
 
 
 def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset, started: bool) -> None:
@@ -180,9 +181,9 @@ class Before:
 def _before(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts: list[str], tokens: Tokenised, preset: Preset, events: Events, work: Path, say: Say, start: Pretrained | None) -> Before:
     told: list[str] = []
 
-    def tell(sentence: str) -> None:
+    def tell(sentence: str, heading: str = "Teacher") -> None:
         told.append(sentence)
-        say("Teacher", [sentence])
+        say(heading, [sentence])
 
     v, targets = data.split.validation, data.targets[data.split.train]
     first = None
@@ -190,13 +191,13 @@ def _before(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts
         first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell, start)
         teachers = {**teachers, "the first model": first}
     if not teachers:
-        return Before(beside=_beside(order, data, tokens, preset, events, work, tell, start, None), told=told)
+        return Before(beside=_beside(order, data, tokens, preset, events, work, partial(tell, heading="Beside"), start, None), told=told)
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
     *networks, linear = taught.weights
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
-    beside = _beside(order, data, tokens, preset, events, work, tell, start, taught)
+    beside = _beside(order, data, tokens, preset, events, work, partial(tell, heading="Beside"), start, taught)
     return Before(taught, None if is_few(data.findings.train) else first, beside, told)
 
 
@@ -217,7 +218,8 @@ def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, wor
     own = None if preset.language else start  # where the preset trains twice, the first model starts there
     pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], settings, events, work, own, before.taught, first.pairs if first else None)
     together = joined(first, pipeline, preset) if first else pipeline
-    return weighed(together, before.beside, data.texts(v), targets[v]) if before.beside else together, outcome
+    belief = start.share if start and start.beside else 0.5
+    return weighed(together, before.beside, data.texts(v), targets[v], belief) if before.beside else together, outcome
 
 
 def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None, say: Say) -> list[str]:
@@ -228,8 +230,11 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
     found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
     some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else plural(networks, "network") + (" that learnt from all rows" if before.taught else "")
     who = "the one beside" if start and start.labels else "the classifier from the language model"
-    other = f", and {who} for {both.share:.2f} of the answer," if both.beside else f", without {who}, which adds nothing on the validation rows," if before.beside else ""
-    sentences = [f"{some}{other} answer together{found}. Curves and history are of {'those that learnt from all' if before.taught else 'the former'}."]
+    other = f", and {who} for {both.share:.2f} of the answer," if both.beside else ""
+    lost = f" Left out, since it adds nothing on the validation rows: {who}." if before.beside and not both.beside else ""
+    verb = "answer together" if networks > 1 or both.beside else "answers alone"
+    drawn = "are of those that learnt from all" if before.taught else "leave out the one beside"
+    sentences = [f"{some}{other} {verb}{found}.{lost} Curves and history {drawn}."]
     say("Answer", sentences)
     return sentences
 

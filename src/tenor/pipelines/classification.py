@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tenor.cells.hardware import choose_device, choose_dtype, of_stored
+from tenor.cells.hardware import choose_device, choose_dtype, precision_of_stored
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
@@ -119,7 +119,7 @@ class Pipeline:
         check_task(stored.config, "classify")
         own, other = parted(stored)
         pipeline = cls._rebuilt(own, device, precision)
-        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), _number(stored.config[BESIDE].get("share"), "share")) if other else pipeline
+        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), number_of(stored.config[BESIDE].get("share"), "share")) if other else pipeline
 
     @classmethod
     def _rebuilt(cls, stored: Stored, device: Device, precision: ReadingPrecision, tokenizer: Tokenizer | None = None) -> Pipeline:
@@ -128,7 +128,7 @@ class Pipeline:
             raise TenorError("config.json must name two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
-        temperature = _number(config.get("temperature", 1.0), "temperature")  # folders of format 1 have none
+        temperature = number_of(config.get("temperature", 1.0), "temperature")  # folders of format 1 have none
         tokenizer = tokenizer or Tokenizer.from_json(stored.tokenizer)
         weights = dict(stored.weights)
         keys = weights.pop(PAIRS, None)
@@ -137,7 +137,7 @@ class Pipeline:
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
         vocab = len(tokenizer) + (len(pairs.keys) if pairs else 0)
         fitted = fitting(lambda: classifier(vocab, len(config["labels"]), model), weights)
-        precision = of_stored(precision, config.get("weights", "float32"), device, reads_8_bits(vocab, model))
+        precision = precision_of_stored(precision, config.get("weights", "float32"), device, weights, lambda: reads_8_bits(vocab, model))
         pipeline = cls(config["labels"], tokenizer, text, model, device, precision, pairs, temperature)
         pipeline.network.load_state_dict(fitted)
         pipeline.network.eval()
@@ -161,7 +161,8 @@ def parted(stored: Stored) -> tuple[Stored, Stored | None]:
     return replace(stored, config=config, weights=weights), replace(stored, config=config | {part: beside.get(part, {}) for part in ("text", "model")}, weights=others)
 
 
-def _number(value: Any, name: str) -> float:
+def number_of(value: Any, name: str) -> float:
+    """A number above 0 of config.json. Raises TenorError: it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise TenorError(f"The {name} in config.json must be a number above 0; got {value!r}. Copy the model folder again, or train anew.")
     return value

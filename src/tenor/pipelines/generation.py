@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tenor.cells.hardware import choose_device, choose_dtype, of_stored
+from tenor.cells.hardware import choose_device, choose_dtype, precision_of_stored
 from tenor.cells.reader import has_8_bits
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
 from tenor.data.pieces import BREAK, Pieces
@@ -144,6 +144,7 @@ class Generation:
             raise TenorError(f"config.json says what an empty prompt stands for, break or line; it says {config.get('start')!r}. Copy the model folder again.")
         pieces = Pieces.from_json(stored.tokenizer)
         fitted = fitting(lambda: TextGenerator(len(pieces), model), stored.weights, [CARRIED])
-        made = cls(pieces, text, model, config["start"], device, of_stored(precision, config.get("weights", "float32"), device, has_8_bits(model.cell)))
+        precision = precision_of_stored(precision, config.get("weights", "float32"), device, stored.weights, lambda: has_8_bits(model.cell))
+        made = cls(pieces, text, model, config["start"], device, precision)
         made.take(fitted)
         return made

@@ -20,7 +20,7 @@ from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
 from tenor.models.ensemble import Ensemble
-from tenor.pipelines.classification import parted
+from tenor.pipelines.classification import BESIDE, number_of, parted
 from tenor.store import Stored, read
 
 
@@ -38,7 +38,8 @@ class Pretrained:
     pairs: Pairs | None = None
     labels: Sequence[Any] = ()
     outputs: Sequence[Mapping[str, np.ndarray]] = ()
-    beside: Pretrained | None = None  # of another network, of sizes of its own, that answers beside these
+    beside: Pretrained | None = None  # another network, of sizes of its own, that answers beside these
+    share: float = 0.0  # of the answer, what is its
 
     @property
     def settings(self) -> Start:
@@ -66,7 +67,8 @@ class Pretrained:
         task = stored.config.get("task")
         if task not in ("pretrain", "classify"):
             raise TenorError(f"A training starts from a pretrained model or a classifier; {folder} holds a model for the task {task!r}.")
-        stored, other = parted(stored)
+        of_both = stored
+        stored, other = parted(of_both)
         text, model = build(TextConfig, stored.config.get("text", {})), build(ModelConfig, stored.config.get("model", {}))
         check(text, model)
         tokenizer = Tokenizer.from_json(stored.tokenizer)
@@ -75,14 +77,14 @@ class Pretrained:
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
         encoders, outputs = ([{k.removeprefix(prefix): v for k, v in stored.weights.items() if k.startswith(prefix)} for prefix in _prefixes(part, model)] for part in ("encoder.", "output."))
-        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), cls.of(other, folder) if other else None)
+        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), cls.of(other, folder) if other else None, _share(of_both.config) if other else 0.0)
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "pretrain", "text": asdict(self.text), "model": asdict(self.model)} | more
         return Stored(config, self.tokenizer.to_json(), {f"encoder.{k}": v for k, v in self.encoders[0].items()}, metrics, history)
 
     def fingerprint(self) -> str:
-        """Changes with any word and any weight."""
+        """Changes with any word and any weight, but for those of `beside`."""
         digest = hashlib.sha256(self.tokenizer.to_json().encode())
         for weights in (*self.encoders, *self.outputs):
             for name in sorted(weights):
@@ -115,6 +117,10 @@ class Pretrained:
             _give(encoder, member.encoder)
         for member, output in zip(network.members, self.answers(labels, network.members[0].encoder.config), strict=False):  # no answers: they begin anew
             member.output.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in output.items()})
+
+
+def _share(config: Mapping[str, Any]) -> float:
+    return number_of(config[BESIDE].get("share"), "share")
 
 
 def _prefixes(part: str, model: ModelConfig) -> Iterator[str]:

@@ -113,13 +113,13 @@ def joined(first: Pipeline, second: Pipeline, asked: Preset) -> Pipeline:
     return both
 
 
-def weighed(pipeline: Pipeline, beside: Pipeline, texts: Sequence[str], targets: np.ndarray) -> Pipeline:
-    """Both answer, each as far as validation rows say that it is to be believed (a few hardly move them from equal parts); without any, both alike. What adds nothing does not answer."""
-    own = other = 1.0
+def weighed(pipeline: Pipeline, beside: Pipeline, texts: Sequence[str], targets: np.ndarray, belief: float = 0.5) -> Pipeline:
+    """Both answer, each as far as validation rows say that it is to be believed. A few hardly move the share of the one beside from what is believed of it, and none leave it so. What adds nothing does not answer."""
+    own, other = 1 - belief, belief
     if len(texts):
-        own, other = blend(np.stack([log_shares(p.logits(texts)[0]) for p in (pipeline, beside)]), targets)
+        own, other = blend(np.stack([log_shares(p.logits(texts)[0]) for p in (pipeline, beside)]), targets, (own, other))
     if not own + other:  # both are worse than a guess
-        own = other = 1.0
+        own, other = 1 - belief, belief
     return pipeline.answering_with(beside, other / (own + other)) if other else pipeline
 
 

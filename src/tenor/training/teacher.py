@@ -52,15 +52,15 @@ def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.
     return Taught(texts, softmax(np.tensordot(weights, said(texts), 1), axis=1).astype(np.float32), weights, accuracy)
 
 
-def blend(found: np.ndarray, targets: np.ndarray) -> tuple[float, ...]:
-    """A weight a model, none below 0, with the least negative log-likelihood; a few rows hardly move them from equal parts of 1. found: [models, rows, labels] log-probabilities."""
+def blend(found: np.ndarray, targets: np.ndarray, belief: Sequence[float] = ()) -> tuple[float, ...]:
+    """A weight a model, none below 0, with the least negative log-likelihood; a few rows hardly move them from what is believed: parts of 1, equal ones if none are given. found: [models, rows, labels] log-probabilities."""
     rows = np.arange(len(targets))
-    equal = np.full(len(found), 1 / len(found))
+    believed = np.array(belief or (1 / len(found),) * len(found))
 
     def cost(weights: np.ndarray) -> float:
-        return -float(log_softmax(np.tensordot(weights, found, 1), axis=1)[rows, targets].mean()) + 3 / len(rows) * float(((weights - equal) ** 2).sum())
+        return -float(log_softmax(np.tensordot(weights, found, 1), axis=1)[rows, targets].mean()) + 3 / len(rows) * float(((weights - believed) ** 2).sum())
 
-    best = minimize(cost, equal, bounds=[(0, 5)] * len(found), method="L-BFGS-B").x
+    best = minimize(cost, believed, bounds=[(0, 5)] * len(found), method="L-BFGS-B").x
     return tuple(map(float, best))
 
 
