@@ -12,6 +12,7 @@ import torch
 from conftest import fit, order_texts, small
 from tenor import store
 from tenor.api.classify import Classifier
+from tenor.cells import native
 from tenor.config import Start
 from tenor.errors import TenorError
 from tenor.jobs import train as job
@@ -146,6 +147,8 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     assert "beside it, for 0." in lines[1] and "LSTM 6" in lines[1] and "at most 400 a text" in lines[2] and numbers["weights"] == sum(w.size for w in store.read(tmp_path / "b").weights.values())
     shrink(ShrinkOrder(str(tmp_path / "b"), tmp_path / "s"))
     np.testing.assert_allclose(Pipeline.rebuilt(store.read(tmp_path / "s"), precision="float32").logits(texts)[0], read.logits(texts)[0], atol=0.02)
+    small = Pipeline.rebuilt(store.read(tmp_path / "s"), device="cpu")
+    assert {"8 bits" in p.network.path for p in (small, small.beside)} == {native.available() and native.traits().int8}
     card = (tmp_path / "b" / "README.md").read_text()
     assert "| beside: hidden | 6 |" in card and "Texts are cut to 400 tokens" in card
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
@@ -162,6 +165,10 @@ def test_who_is_more_often_right_has_the_greater_share():
     assert first.weighed(bad, good, aside, right).share > 0.6
     bad.beside = None
     assert first.weighed(good, bad, [], right[:0]).share == 0.5
+    good.beside = None
+    assert first.weighed(good, bad, [], right[:0], 0.2).share == pytest.approx(0.2)
+    good.beside = None
+    assert first.weighed(good, bad, aside[:1], right[:1], 0.2).share == pytest.approx(0.2, abs=0.1)  # a row tells little
 
 
 @pytest.mark.parametrize(("weights", "share"), [((0.0, 0.0), 0.5), ((2.0, 0.0), 0.0), ((0.0, 2.0), 1.0)])
@@ -187,6 +194,9 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
     read, old = (Pipeline.rebuilt(store.read(tmp_path / folder), precision="float32") for folder in "cb")
     assert read.model.networks == 4 and read.beside.model.hidden == 6 and 0 < read.share <= 1
     assert any(s.startswith(f"4 networks, and the one beside for {read.share:.2f} of the answer, answer together") for s in said)
+    train(replace(order, out=tmp_path / "d"), lambda *_: None, Events())  # the same without a stop
+    for name, weight in store.read(tmp_path / "d").weights.items():
+        np.testing.assert_array_equal(store.read(tmp_path / "c").weights[name], weight, err_msg=name)
     texts, _ = order_texts(30, 4)
     for now, before in ((read, old), (read.beside, old.beside)):  # hardly moved at so small a rate
         found, was = (read_logits(p.network, p.read(p.tokenizer.encode(texts))) for p in (now, before))

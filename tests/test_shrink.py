@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from conftest import order_texts
 from recurrent import ISAS
 from tenor import store
 from tenor.cells import native
@@ -19,6 +20,8 @@ from tenor.pipelines.classification import Pipeline
 def test_answers_stay(model, reviews, tmp_path, weights, apart):
     found = shrink(ShrinkOrder(str(model), tmp_path / "s", weights, str(reviews)))
     assert found["check"]["rows"] == 300
+    eight = weights == "int8" and native.available() and native.traits().int8
+    assert ("8 bits" in found["check"]["kernel"]) == eight == (", read in 8 bits accuracy" in (tmp_path / "s" / "README.md").read_text())
     assert found["check"]["greatest_change"] <= apart and (found["check"]["greatest_change"] > 0) == (weights != "float32")
     assert abs(found["check"]["accuracy_after"] - found["check"]["accuracy_before"]) <= found["check"]["labels_changed"] / 300 <= 0.03
     one, other = store.read(model), store.read(tmp_path / "s")
@@ -42,8 +45,17 @@ def test_8_bits_are_read_in_8_bits_where_that_can_be(model, tmp_path, monkeypatc
     for weights in ("int8", "bfloat16"):
         shrink(ShrinkOrder(str(model), tmp_path / weights, weights))
 
+    texts, _ = order_texts(40, 3)
+
     def eight(folder, **how):
-        return "8 bits" in Pipeline.rebuilt(store.read(folder), device="cpu", **how).path
+        """As its answers tell; what it says of itself must agree."""
+        stored = store.read(folder)
+        found, other = (Pipeline.rebuilt(stored, device="cpu", precision=p).logits(texts)[0] for p in (how.get("precision", "auto"), "float32"))
+        said = "8 bits" in Pipeline.rebuilt(stored, device="cpu", **how).path
+        if said:
+            np.testing.assert_array_equal(found, Pipeline.rebuilt(stored, device="cpu", precision="int8").logits(texts)[0])
+            assert np.abs(found - other).max() > 1e-5
+        return said
 
     for isa in ISAS:
         monkeypatch.setenv("TENOR_ISA", isa)
@@ -53,6 +65,9 @@ def test_8_bits_are_read_in_8_bits_where_that_can_be(model, tmp_path, monkeypatc
     monkeypatch.setenv("TENOR_KERNEL", "reference")
     assert not eight(tmp_path / "int8")
     monkeypatch.delenv("TENOR_KERNEL")
+    stored = store.read(tmp_path / "int8")
+    stored.weights["encoder.recurrent.bias_hh_l0"][0] = np.inf  # 8 bits cannot say it
+    assert "8 bits" not in Pipeline.rebuilt(stored, device="cpu").path
     monkeypatch.setattr(encoder, "MOST_TABLE_BYTES", 100)  # auto reads another way where words would not fit a table
     assert not eight(tmp_path / "int8")
 
