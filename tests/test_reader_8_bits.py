@@ -19,7 +19,7 @@ def last(cell, words, steps):
     return Reader(cell, words, [weights], torch.int8).last(steps.flatten(), torch.full((len(steps),), steps.shape[1]))[0, :, 0]
 
 
-def sums(cell, *gates):
+def sums(*gates):
     """A word for each x, whose gates are x where they are None."""
     return torch.stack([X if g is None else torch.full_like(X, g) for g in gates], 1)
 
@@ -36,7 +36,7 @@ def sums(cell, *gates):
 def test_each_gate_is_nearly_what_it_should_be(monkeypatch, isa, cell, gates, function):
     """A step from nothing: of one gate's sum, others open or shut."""
     monkeypatch.setenv("TENOR_ISA", isa)
-    got, wanted = last(cell, sums(cell, *gates), torch.arange(len(X))[None]), function(X.double())
+    got, wanted = last(cell, sums(*gates), torch.arange(len(X))[None]), function(X.double())
     apart = (got - wanted).abs()
     kept = cell == "gru" and gates[1] is None
     assert (0 if kept else 5e-6) < float(apart.max()) < (1e-6 if kept else 2.4e-4)  # the exact ones would take longer; two after another are off twice

@@ -46,7 +46,7 @@ def shrink(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Store a model in a quarter of the bytes; it reads texts as before, and a training may start from it."""
+    """Store a model in a quarter of the bytes, and a training may start from it. A classifier or generator of int8 weights is read in 8 bits too, where the CPU can and --precision asks for nothing else."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.shrink import ShrinkOrder
