@@ -43,7 +43,7 @@ def run_tests(engine: Path, names: str, *options: str, **environment: str) -> su
 # All mistakes are compiled at once; WRONG is true of the one whose number the environment's TENOR_MISTAKE names.
 # What it is; the file, what stands there and what instead; the tests that must see it.
 MISTAKES = {
-    "two gates of the LSTM swapped": ("cells.h", "g = tanh(sums[2]), o = sigmoid(sums[3])", "g = tanh(sums[WRONG ? 3 : 2]), o = sigmoid(sums[WRONG ? 2 : 3])", "native"),
+    "two gates of the LSTM swapped": ("cells.h", "g = Gates::tanh(sums[2]), o = Gates::sigmoid(sums[3])", "g = Gates::tanh(sums[WRONG ? 3 : 2]), o = Gates::sigmoid(sums[WRONG ? 2 : 3])", "native"),
     "two gates of the GRU's gradient swapped": ("cells.h", "dh * (h_before - n)", "dh * (WRONG ? n - h_before : h_before - n)", "native"),
     "the second direction runs forwards": ("forward.h", "return d ? p.steps - 1 - s : s;", "return d && !WRONG ? p.steps - 1 - s : s;", "native"),
     "a reader's second direction reads forwards": ("reading.h", "return d ? p.steps - 1 - s : s;", "return d && !WRONG ? p.steps - 1 - s : s;", "reader"),
@@ -59,6 +59,7 @@ MISTAKES = {
 AMX_MISTAKES = {
     "the lower tile multiplies the upper one's rows": ("amx.h", "_tile_loadd(5, second, stride);", "_tile_loadd(5, FIRST && WRONG ? a : second, stride);", "native"),
     "a tile without its last row": ("amx.h", "height[1] = low;", "height[1] = low - (WRONG && low > 1);", "native"),
+    "what keeps a state is taken roughly in 8 bits": ("activations.h", "kept(Vec<float> x) { return TENOR_ISA::sigmoid(x); }", "kept(Vec<float> x) { return WRONG ? sigmoid(x) : TENOR_ISA::sigmoid(x); }", "reader_8_bits"),
     "the GRU's n has the input's product for the state's": ("forward.h", "multiply_tiles<Op>(terms + 1, 1, vectors", "multiply_tiles<Op>(terms + !WRONG, 1, vectors", "native"),
 }
 # Reads past a buffer, which leave the results as they are or not; and the one test that must meet AddressSanitizer. The last where AMX runs.
@@ -107,7 +108,7 @@ def test_no_access_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
 def test_mistakes_are_found(tmp_path):
     source, switch = with_mistakes(tmp_path)
     engine = build(source, tmp_path / "build", "-DTENOR_ONLY=amx", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", switch)
-    chosen = "specification or finite or sequence_at_a_time or exact or more_rows or stepper_does or draw_does"
+    chosen = "specification or finite or sequence_at_a_time or exact or more_rows or stepper_does or draw_does or kept_over"
     wrong = MISTAKES | (AMX_MISTAKES if "amx" in ISAS else {})
     runs = [("none", "native reader passes writer", "0"), *((mistake, seen_by, number_of(mistake)) for mistake, (*_, seen_by) in wrong.items())]
     with ThreadPoolExecutor(2) as two:

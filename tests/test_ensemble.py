@@ -72,7 +72,7 @@ def test_each_learns_from_its_own_answer(three):
 def test_a_folder_keeps_them_and_a_training_goes_on_from_them(three, tmp_path):
     texts, targets = order_texts(40, 10)
     store.write(tmp_path / "m", three.stored({"weights": "int8"}, {}, []), {})
-    again = Pipeline.rebuilt(store.read(tmp_path / "m"))
+    again = Pipeline.rebuilt(store.read(tmp_path / "m"), precision="float32")
     np.testing.assert_allclose(again.logits(texts)[0], three.logits(texts)[0], atol=0.05)
     start = Pretrained.read(tmp_path / "m")
     settings = preset("base", 40, start.settings, epochs=1, learning_rate=1e-9, precision="float32")

@@ -21,7 +21,7 @@ def test_answers_stay(model, reviews, tmp_path, weights, apart):
     found = shrink(ShrinkOrder(str(model), tmp_path / "s", weights, str(reviews)))
     assert found["check"]["rows"] == 300
     eight = weights == "int8" and native.available() and native.traits().int8
-    assert ("8 bits" in found["check"]["kernel"]) == eight == (", read in 8 bits accuracy" in (tmp_path / "s" / "README.md").read_text())
+    assert ("8 bits" in found["check"]["kernel"]) == eight == ("(read in 8 bits)" in (tmp_path / "s" / "README.md").read_text())
     assert found["check"]["greatest_change"] <= apart and (found["check"]["greatest_change"] > 0) == (weights != "float32")
     assert abs(found["check"]["accuracy_after"] - found["check"]["accuracy_before"]) <= found["check"]["labels_changed"] / 300 <= 0.03
     one, other = store.read(model), store.read(tmp_path / "s")

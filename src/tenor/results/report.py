@@ -50,8 +50,8 @@ def shrunk(found: dict[str, Any]) -> str:
     if not check:
         return f"{sizes}. What that cost was not measured."
     same = f"{check['labels_changed']:,} of {check['rows']:,} answers changed"
-    read = ", read in 8 bits" if "8 bits" in check.get("kernel", "") else ""
-    return f"{sizes}; on {plural(check['rows'], 'row')}{read} accuracy {check['accuracy_after']:.4f} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most.{''.join(' ' + n for n in check.get('notes', []))}"
+    read = " (read in 8 bits)" if "8 bits" in check.get("kernel", "") else ""
+    return f"{sizes}; on {plural(check['rows'], 'row')} accuracy {check['accuracy_after']:.4f}{read} instead of {check['accuracy_before']:.4f}, {same}, probabilities by {check['greatest_change']:.3f} at most.{''.join(' ' + n for n in check.get('notes', []))}"
 
 
 def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:
