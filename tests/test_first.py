@@ -189,7 +189,7 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
     with pytest.raises(TenorError, match="Stopped before the last training had begun"):
         train(order, lambda *_: None, StopIn(1))
     train(replace(order, resume=True), lambda _, sentences: said.extend(sentences), Events())
-    assert "The network that answers beside the others there starts too, and answers beside them again." in said
+    assert "Another network answers beside the others there: it is trained first, then the others, and they answer together again." in said
     assert any(s.startswith("The classifier that answers beside the others, which reads at most 400 tokens: ") for s in said)
     read, old = (Pipeline.rebuilt(store.read(tmp_path / folder), precision="float32") for folder in "cb")
     assert read.model.networks == 4 and read.beside.model.hidden == 6 and 0 < read.share <= 1

@@ -95,6 +95,11 @@ def test_the_command_says_what_it_came_to(tenor, model, reviews):
 def test_mistakes(model, tmp_path):
     with pytest.raises(TenorError, match="does not exist"):
         shrink(ShrinkOrder("nowhere", tmp_path / "s"))
+    with pytest.raises(TenorError, match="into another folder"):
+        shrink(ShrinkOrder(str(model), model.parent / "x" / ".." / model.name, overwrite=True))
+    assert store.read(model).config.get("weights", "float32") == "float32"
+    with pytest.raises(TenorError, match="precision is one of auto, float32, bfloat16, int8; got 'fp16'"):
+        Pipeline.rebuilt(store.read(model), precision="fp16")
     with pytest.raises(TenorError, match="No such file"):
         shrink(ShrinkOrder(str(model), tmp_path / "s", check="nowhere.csv"))
     with pytest.raises(TenorError, match="got 'int4'"):

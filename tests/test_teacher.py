@@ -141,6 +141,8 @@ def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
     assert "350 rows without a label are labelled by the logits of t times" in done.out and "of the validation rows" in done.out
     assert "another division" not in done.out
     assert "another division" in tenor("train", partly, "--out", "u", *small, "--teacher", "t", "--seed", 3).out
+    started = [tenor("train", partly, "--out", f"f{seed}", "--epochs", 1, "--no-baseline", "--from", "t", "--seed", seed).out for seed in (0, 3)]
+    assert ["another division" in said for said in started] == [False, True]
     assert "--task generate has no --teacher. Leave it out." in tenor("train", partly, "--task", "generate", "--teacher", "t", "--out", "g").err
     made = json.loads((tmp_path / "s" / "config.json").read_text())
     assert made["teachers"] == ["t"] and made["train"]["label_smoothing"] == 0.1

@@ -29,6 +29,8 @@ def choose_dtype(wish: ReadingPrecision, device: torch.device, model: ModelConfi
     forward and backward, thousand tokens a second, float32 -> bfloat16: LSTM 64: 273 -> 382; GRU 64: 100 -> 75, 128: 73 -> 78;
     RNN 64: 188 -> 138, 128: 164 -> 167).
     """
+    if wish not in get_args(ReadingPrecision):
+        raise TenorError(f"precision is one of {', '.join(get_args(ReadingPrecision))}; got {wish!r}.")
     if wish != "auto":
         return getattr(torch, wish)  # type: ignore[no-any-return]
     if device.type == "cuda":

@@ -34,7 +34,7 @@ COMMANDS: list[tuple[Callable[..., None], str]] = [  # the command, and what sta
     (chat, "Examples: tenor chat -m my-model; tenor chat -m my-model --prompt 'Good morrow.' --seed 1"),
     (explain, 'Example: tenor explain "ein Text" -m my-model -o attention.svg'),
     (evaluate, "Example: tenor evaluate new-reviews.csv -m my-model"),
-    (predict, 'Examples: tenor predict "not bad at all"   ·   tenor predict "not bad at all" -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model'),
+    (predict, 'Examples: tenor predict "I loved every page."   ·   tenor predict "I loved every page." -m my-model   ·   tenor predict -i reviews.csv -o answers.csv -m my-model   ·   cat lines.txt | tenor predict -i - -m my-model'),
     (info, "Examples: tenor info; tenor info my-model"),
     (shrink, "Example: tenor shrink my-model --out my-model-small --check newer-reviews.csv"),
     (data, "Example: tenor data imdb"),

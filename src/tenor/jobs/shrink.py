@@ -49,6 +49,8 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
     """
     folder = model_folder(order.model)
     stored = store.read(folder)
+    if order.out.resolve() == folder.resolve():
+        raise TenorError(f"The small model goes into another folder than {order.model}, whose weights would be lost. Choose another --out.")
     store.check_free(order.out, order.overwrite)
     kept = stored.config.get("weights", "float32")
     if kept == order.weights and not order.labels and order.check is None:

@@ -60,7 +60,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
-    sentences = [*data.sentences, *_seen_by(teaching, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    sentences = [*data.sentences, *_seen_by(teaching | _classifier(order, start), order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     v, targets = data.split.validation, data.targets
     try:
@@ -155,7 +155,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "pairs", "vectors")]  # those are the start's own, as was said
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
-    second = ["The network that answers beside the others there starts too, and answers beside them again."] if start.beside else []
+    second = ["Another network answers beside the others there: it is trained first, then the others, and they answer together again."] if start.beside else []
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *second, *([why] if changed else [])]
 
 
@@ -239,8 +239,13 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
     return sentences
 
 
+def _classifier(order: Order, start: Pretrained | None) -> dict[str, store.Stored]:
+    """The start's folder, if it has learnt labels."""
+    return {str(order.start): store.read(model_folder(order.start))} if order.start and start and start.labels else {}
+
+
 def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:
-    """A sentence for each teacher that was trained on another division of the same source."""
+    """A sentence for each teacher, and a start, that was trained on another division of the same source."""
     out = []
     for folder, stored in teaching.items():
         c = stored.config

@@ -163,4 +163,4 @@ def _finished(outcome: Outcome) -> str:
     if not outcome.finished:
         raise TenorError("Stopped before the last training had begun, so there is no model yet. Go on with the same command and --resume.")
     right = outcome.history[outcome.best_epoch - 1].get("validation_accuracy")
-    return plural(outcome.best_epoch, "epoch") + ("" if right is None else f", right on {right:.2%} of the validation rows")
+    return f"epoch {outcome.best_epoch} of {len(outcome.history)} kept" + ("" if right is None else f", right on {right:.2%} of the validation rows")
