@@ -145,29 +145,24 @@ struct Reading {
         return scratch.bytes();
     }
 
+    // C8: the same cell, as it is read in 8 bits.
+    template <class C, class C8>
+    static size_t read_either(const Run& p, int d, int64_t from, int64_t to, char* memory) {
 #if defined(__AVX512VNNI__)
-    static size_t read_8(const Run& p, int d, int64_t from, int64_t to, char* memory) {
-        switch (p.layer->cell) {
-            case Cell::lstm: return read<Lstm<Op, Rough>, S8>(p, d, from, to, memory);
-            case Cell::gru: return read<Gru<Op, Rough>, S8>(p, d, from, to, memory);
-            default: return read<Rnn<Op, false, Rough>, S8>(p, d, from, to, memory);  // rnn_relu's states have no bound for 8 bits: cells/reader.py refuses it
-        }
-    }
+        if constexpr (PAIR == 2)
+            if (p.eight_bits) return read<C8, S8>(p, d, from, to, memory);
 #endif
+        return read<C, Op>(p, d, from, to, memory);
+    }
 
     static size_t read_any(const Run& p, int d, int64_t from, int64_t to, char* memory) {
-#if defined(__AVX512VNNI__)
-        if constexpr (PAIR == 2) {
-            if (p.eight_bits) return read_8(p, d, from, to, memory);
-        }
-#endif
         switch (p.layer->cell) {
-            case Cell::lstm: return read<Lstm<Op>, Op>(p, d, from, to, memory);
-            case Cell::gru: return read<Gru<Op>, Op>(p, d, from, to, memory);
-            case Cell::rnn_tanh: return read<Rnn<Op, false>, Op>(p, d, from, to, memory);
+            case Cell::lstm: return read_either<Lstm<Op>, Lstm<Op, Rough>>(p, d, from, to, memory);
+            case Cell::gru: return read_either<Gru<Op>, Gru<Op, Rough>>(p, d, from, to, memory);
+            case Cell::rnn_tanh: return read_either<Rnn<Op, false>, Rnn<Op, false, Rough>>(p, d, from, to, memory);
             case Cell::rnn_relu: break;
         }
-        return read<Rnn<Op, true>, Op>(p, d, from, to, memory);
+        return read<Rnn<Op, true>, Op>(p, d, from, to, memory);  // its states have no bound for 8 bits
     }
 };
 

@@ -15,6 +15,8 @@ from tenor.cells import kernels, native
 from tenor.cells.reference import Weights
 from tenor.errors import TenorError
 
+IN_8_BITS = "; recurrent products in 8 bits"  # said behind the kernel's name
+
 CELLS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 

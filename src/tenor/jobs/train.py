@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
-    sentences = [*data.sentences, *_seen_by(teaching | _classifier(order, start), order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    known = {folder: stored.config for folder, stored in teaching.items()} | ({str(order.start): start.config} if start and start.labels else {})
+    sentences = [*data.sentences, *_seen_by(known, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     v, targets = data.split.validation, data.targets
     try:
@@ -206,8 +207,8 @@ def _beside(order: Order, data: Data, tokens: Tokenised, preset: Preset, events:
     own = start if preset.language else start and start.beside
     if not own:
         return None
-    v, rows = data.split.validation, data.findings.train + (len(taught.texts) if taught else 0)
-    settings = from_language(own, preset, rows) if preset.language else _preset(order, own, _learnt_from(data, preset))
+    v, rows = data.split.validation, _learnt_from(data, preset)
+    settings = from_language(own, preset, rows) if preset.language else _preset(order, own, rows)
     return fit_beside(data.names, tokens, data.targets[data.split.train], data.texts(v), data.targets[v], settings, events, work, tell, own, taught)
 
 
@@ -239,16 +240,10 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
     return sentences
 
 
-def _classifier(order: Order, start: Pretrained | None) -> dict[str, store.Stored]:
-    """The start's folder, if it has learnt labels."""
-    return {str(order.start): store.read(model_folder(order.start))} if order.start and start and start.labels else {}
-
-
-def _seen_by(teaching: dict[str, store.Stored], order: Order, preset: Preset) -> list[str]:
-    """A sentence for each teacher, and a start, that was trained on another division of the same source."""
+def _seen_by(known: Mapping[str, Mapping[str, Any]], order: Order, preset: Preset) -> list[str]:
+    """A sentence for each teacher, and a start, that was trained on another division of the same source; known: their settings by their folders."""
     out = []
-    for folder, stored in teaching.items():
-        c = stored.config
+    for folder, c in known.items():
         same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
         if c.get("source") == order.source and not same:
             out.append(f"{folder} was trained on another division of {order.source}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")

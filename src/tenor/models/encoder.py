@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tenor.cells.layers import GRU, LSTM, RNN, Hidden
 from tenor.cells.passes import embed, max_mean
-from tenor.cells.reader import Reader, has_8_bits, need_8_bits
+from tenor.cells.reader import IN_8_BITS, Reader, has_8_bits, need_8_bits
 from tenor.cells.reference import Weights
 from tenor.config import ModelConfig
 from tenor.errors import TenorError
@@ -66,7 +66,7 @@ class Encoder(nn.Module):
 
     @property
     def path(self) -> str:
-        return self.recurrent.path + ("; recurrent products in 8 bits" if self.reading == torch.int8 else "")
+        return self.recurrent.path + (IN_8_BITS if self.reading == torch.int8 else "")
 
     def forward(self, tokens: PackedSequence) -> Tensor:
         """tokens: data [N] ids -> [B, features]"""

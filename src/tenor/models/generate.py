@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tenor.cells.dropout import dropout
-from tenor.cells.reader import need_8_bits
+from tenor.cells.reader import IN_8_BITS, need_8_bits
 from tenor.cells.stepper import States, Stepper
 from tenor.cells.writer import Writer
 from tenor.config import ModelConfig
@@ -60,7 +60,7 @@ class TextGenerator(nn.Module):
 
     @property
     def path(self) -> str:
-        return self.recurrent.path + ("; recurrent products in 8 bits" if self.eight_bits else "")
+        return self.recurrent.path + (IN_8_BITS if self.eight_bits else "")
 
     def freeze(self) -> None:
         if self.training:

@@ -119,7 +119,7 @@ class Pipeline:
         check_task(stored.config, "classify")
         own, other = parted(stored)
         pipeline = cls._rebuilt(own, device, precision)
-        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), number_of(stored.config[BESIDE].get("share"), "share")) if other else pipeline
+        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), share_of(stored.config)) if other else pipeline
 
     @classmethod
     def _rebuilt(cls, stored: Stored, device: Device, precision: ReadingPrecision, tokenizer: Tokenizer | None = None) -> Pipeline:
@@ -128,7 +128,7 @@ class Pipeline:
             raise TenorError("config.json must name two labels or more. Copy the model folder again, or train anew.")
         text, model = build(TextConfig, config.get("text", {})), build(ModelConfig, config.get("model", {}))
         check(text, model)
-        temperature = number_of(config.get("temperature", 1.0), "temperature")  # folders of format 1 have none
+        temperature = _number(config.get("temperature", 1.0), "temperature")  # folders of format 1 have none
         tokenizer = tokenizer or Tokenizer.from_json(stored.tokenizer)
         weights = dict(stored.weights)
         keys = weights.pop(PAIRS, None)
@@ -161,8 +161,12 @@ def parted(stored: Stored) -> tuple[Stored, Stored | None]:
     return replace(stored, config=config, weights=weights), replace(stored, config=config | {part: beside.get(part, {}) for part in ("text", "model")}, weights=others)
 
 
-def number_of(value: Any, name: str) -> float:
-    """A number above 0 of config.json. Raises TenorError: it is none."""
+def share_of(config: dict[str, Any]) -> float:
+    """Of the answer, what is the other part's of a folder that `parted` has parted. Raises TenorError: no number above 0."""
+    return _number(config[BESIDE].get("share"), "share")
+
+
+def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise TenorError(f"The {name} in config.json must be a number above 0; got {value!r}. Copy the model folder again, or train anew.")
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
 from tenor.models.ensemble import Ensemble
-from tenor.pipelines.classification import BESIDE, number_of, parted
+from tenor.pipelines.classification import parted, share_of
 from tenor.store import Stored, read
 
 
@@ -40,6 +40,7 @@ class Pretrained:
     outputs: Sequence[Mapping[str, np.ndarray]] = ()
     beside: Pretrained | None = None  # another network, of sizes of its own, that answers beside these
     share: float = 0.0  # of the answer, what is its
+    config: Mapping[str, Any] = field(default_factory=dict)  # of the folder, which tells what it was trained on
 
     @property
     def settings(self) -> Start:
@@ -58,8 +59,8 @@ class Pretrained:
         return cls.of(read(folder), str(model))
 
     @classmethod
-    def of(cls, stored: Stored, folder: str) -> Pretrained:
-        """From a model folder of either kind.
+    def of(cls, stored: Stored, folder: str, tokenizer: Tokenizer | None = None) -> Pretrained:
+        """From a model folder of either kind; tokenizer: the folder's, if it is made already.
 
         Raises:
             TenorError: the folder holds another task, or pairs of words do not fit its settings, or what answers beside is not described.
@@ -67,17 +68,18 @@ class Pretrained:
         task = stored.config.get("task")
         if task not in ("pretrain", "classify"):
             raise TenorError(f"A training starts from a pretrained model or a classifier; {folder} holds a model for the task {task!r}.")
-        of_both = stored
-        stored, other = parted(of_both)
+        whole = stored
+        stored, other = parted(whole)
         text, model = build(TextConfig, stored.config.get("text", {})), build(ModelConfig, stored.config.get("model", {}))
         check(text, model)
-        tokenizer = Tokenizer.from_json(stored.tokenizer)
+        tokenizer = tokenizer or Tokenizer.from_json(stored.tokenizer)
         keys = stored.weights.get(PAIRS)
         if (keys is not None) != (text.pairs > 0):
             raise TenorError(f"{PAIRS} are among the weights of a model that reads pairs of words, and of no other. Copy the model folder again.")
         pairs = None if keys is None else Pairs(keys, len(tokenizer))
         encoders, outputs = ([{k.removeprefix(prefix): v for k, v in stored.weights.items() if k.startswith(prefix)} for prefix in _prefixes(part, model)] for part in ("encoder.", "output."))
-        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), cls.of(other, folder) if other else None, _share(of_both.config) if other else 0.0)
+        beside, share = (cls.of(other, folder, tokenizer), share_of(whole.config)) if other else (None, 0.0)
+        return cls(tokenizer, text, model, encoders, pairs, stored.config.get("labels", []), outputs if any(outputs) else (), beside, share, whole.config)
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "pretrain", "text": asdict(self.text), "model": asdict(self.model)} | more
@@ -117,10 +119,6 @@ class Pretrained:
             _give(encoder, member.encoder)
         for member, output in zip(network.members, self.answers(labels, network.members[0].encoder.config), strict=False):  # no answers: they begin anew
             member.output.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in output.items()})
-
-
-def _share(config: Mapping[str, Any]) -> float:
-    return number_of(config[BESIDE].get("share"), "share")
 
 
 def _prefixes(part: str, model: ModelConfig) -> Iterator[str]:
