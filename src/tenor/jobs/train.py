@@ -60,8 +60,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     tokens = Tokenised.of(train_texts, preset.text, start.tokenizer if start else None)
     counts = tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
-    known = {folder: stored.config for folder, stored in teaching.items()} | ({str(order.start): start.config} if start and start.labels else {})
-    sentences = [*data.sentences, *_seen_by(known, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     v, targets = data.split.validation, data.targets
     try:
@@ -240,9 +239,12 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
     return sentences
 
 
-def _seen_by(known: Mapping[str, Mapping[str, Any]], order: Order, preset: Preset) -> list[str]:
-    """A sentence for each teacher, and a start, that was trained on another division of the same source; known: their settings by their folders."""
+def _seen_by(teaching: dict[str, store.Stored], start: Pretrained | None, order: Order, preset: Preset) -> list[str]:
+    """A sentence for each teacher, and a start that has learnt labels, that was trained on another division of the same source."""
     out = []
+    known: dict[str, Mapping[str, Any]] = {folder: stored.config for folder, stored in teaching.items()}
+    if start and start.labels:
+        known[str(order.start)] = start.config
     for folder, c in known.items():
         same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
         if c.get("source") == order.source and not same:
