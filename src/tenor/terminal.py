@@ -74,6 +74,9 @@ class LiveBar(Events):
             signal.signal(number, handler)
         self.handlers = {}
 
+    def training(self, what: str) -> None:
+        err.print(f"[bold]Training[/bold] {escape(what)}")
+
     def begin(self, epochs: int, batches: int, state: State) -> None:
         # Only now is there something to save; before, Ctrl-C simply ends.
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,6 +12,9 @@ from tenor.data.splits import Split
 from tenor.errors import TenorError, plural
 
 
+FEW = 100  # rows: of the smaller tests that such files leave, one row more or less is several points
+
+
 @dataclass(frozen=True)
 class Findings:
     """What was found; train, validation and balance are of what is left after dropping, all else of what came."""
@@ -34,6 +37,8 @@ class Findings:
         out = [f"Labels in the training rows: {shares}."]
         if max(self.balance.values()) > 0.8:
             out.append("One label holds more than 80 % of them: read F1 and AUC, not the accuracy alone.")
+        if self.train < FEW:
+            out.append(f"{plural(self.train, 'training row')} are few: what comes of less than {FEW} is half chance, and so is its test. --from reviews-en starts from what it knows of English opinions; more rows help most.")
         if self.unlabelled:
             out.append(f"{plural(self.unlabelled, 'row')} without a label; {f'{learnt:,} texts of them are learnt from too' if learnt else 'left out'}.")
         if self.empty:

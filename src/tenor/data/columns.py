@@ -107,12 +107,13 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
     index = _places(known)
     unknown = {x for x in labels if x not in index and x.casefold() not in index}
     if unknown:
-        first = sorted(unknown)[0]
+        first, *rest = sorted(unknown)
+        more = f" and {', '.join(map(repr, rest[:4]))}{f' and {len(rest) - 4} more' if len(rest) > 4 else ''}" if rest else ""
         ratings = rated and all(_stars(x) is not None for x in unknown) and {sentiment_of(k) for k in known} == {0, 1}
         way = "--stars 5 or --stars 10 makes negative and positive of ratings; else choose" if ratings else "Choose"
         raise TenorError(
             f"{owner} the labels {', '.join(map(str, known))}; {source} has {first!r}"
-            f"{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}{nearest(first, map(str, known))} {way} the right column with --label."
+            f"{more}{nearest(first, map(str, known))} {way} the right column with --label, or rename the labels to those."
         )
     return [index[x] if x in index else index[x.casefold()] for x in labels]
 

@@ -72,7 +72,8 @@ class Pipeline:
     def path(self) -> str:
         """Which kernel runs it, and why."""
         own, other = self.network.path, self.beside.network.path if self.beside else ""
-        return own if other in ("", own) else f"{own}; beside it {other}"
+        what, _, why = other.partition(": ")
+        return own if other in ("", own) else f"{own}; beside it {what if why and own.endswith(why) else other}"
 
     @property
     def max_tokens(self) -> int:

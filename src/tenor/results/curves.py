@@ -56,7 +56,7 @@ def in_terminal(history: Sequence[dict[str, Any]], height: int = 8) -> str:
                 grid[y][x] = f"[{colour}]●[/{colour}] "
         lines.append(f"[bold]{key}[/bold]  [red]● train[/red]" + ("  [blue]● validation[/blue]" if len(curves) > 1 else ""))
         for y, row in enumerate(grid):
-            number = f"{low + span * (height - 1 - y) / (height - 1):7.3f}" if y in (0, height - 1) else " " * 7
+            number = f"{low + span * (height - 1 - y) / (height - 1):7.3f}" if y == height - 1 or (y == 0 and max(values) > low) else " " * 7
             lines.append(f"{number} ┤ {''.join(row)}".rstrip())
         lines.append(f"{'epoch':>7} └ 1 to {len(history)}")
     return "\n".join(lines)

@@ -26,6 +26,9 @@ class State:
 class Events:
     """What the loop tells as it goes; all do nothing here. `stop` asks it to end after the current step."""
 
+    def training(self, what: str) -> None:
+        """Of a job with several trainings: which one begins."""
+
     def begin(self, epochs: int, batches: int, state: State) -> None: ...
 
     def step(self, state: State) -> None: ...

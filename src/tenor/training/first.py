@@ -63,6 +63,7 @@ def fit_first(
         TenorError: as pretrain and fit; or the training was asked to stop, and its checkpoint waits.
     """
     if not is_few(len(targets)):
+        events.training("a first model, of the labelled rows alone")
         first, outcome = fit(labels, train, targets, validation_texts, validation_targets, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
         tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
         return first
@@ -70,6 +71,7 @@ def fit_first(
         start = _language(train_texts, others, asked, events, work, tell)
         train = Tokenised.of(train_texts, start.text, start.tokenizer)
     settings = from_language(start, asked, len(targets))
+    events.training("a large classifier, which will label the other texts")
     first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
     tell(f"A large classifier from it, {_finished(outcome)}.")
     return first
@@ -89,6 +91,7 @@ def fit_beside(
     taught: Taught | None = None,
 ) -> Pipeline:
     """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; train: in the tokens of `start`; settings: its own."""
+    events.training("the network that answers beside the others")
     beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
     too = " learns from the teachers' answers too and" if taught else ""
@@ -145,6 +148,7 @@ def _language(train_texts: Sequence[str], others: Sequence[str], asked: Preset, 
     tell("Few training rows have a label, so a large network labels the others first: three trainings, of its language model, of it, and of what is kept. They may take hours; --resume goes on after any stop.")
     learn, check = kept_aside(list(dict.fromkeys([*train_texts, *others])), language.train.seed)
     tokens = Tokenised.of(learn, language.text)
+    events.training("a language model of all texts (accuracy: of the words among those drawn)")
     start, outcome = pretrain(tokens, check, language, events, _folder(work, "language"))
     _finished(outcome)
     heard = outcome.history[outcome.best_epoch - 1]["validation_loss"]
