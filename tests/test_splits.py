@@ -78,6 +78,16 @@ def test_official_takes_the_parts_of_the_data():
     assert len(found.train) + len(found.validation) == 100 and len(found.test) == 50 and found.name == "official"
 
 
+def test_official_takes_the_validation_rows_of_the_data_unless_a_number_is_wished():
+    parts = ["test", "train", "validation", "train"] * 50
+    labels = [0, 1, 0, 0, 1, 0, 1, 0] * 25
+    found = split(labels, parts=parts, how="official")
+    assert found.validation.tolist() == [i for i, p in enumerate(parts) if p == "validation"]
+    assert found.train.tolist() == [i for i, p in enumerate(parts) if p == "train"]
+    wished = split(labels, parts=parts, how="official", validation=10)
+    assert len(wished.validation) == 10 and {parts[i] for i in [*wished.validation, *wished.train]} == {"train"}
+
+
 def test_without_a_wish_a_tenth_tests_and_little_data_a_fifth():
     for rows, test, validation in ((200, 40, 16), (1500, 200, 100), (5000, 500, 225), (100_000, 10_000, 2000)):
         found = split([0, 1] * (rows // 2))

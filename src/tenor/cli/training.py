@@ -50,7 +50,7 @@ def train(
     max_tokens: Annotated[int | None, typer.Option(help="Longer texts are cut to this.")] = None,
     vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
     tokens: Annotated[Literal["word", "bpe", "char"] | None, typer.Option(help="Words, or byte-pair pieces; with --task generate: characters, or byte-pair pieces; with --task transcribe: words or characters.")] = None,
-    split: Annotated[Literal["range", "random", "official"] | None, typer.Option(help="How test rows are chosen: the last rows, at random with balance, or the data's own.")] = None,
+    split: Annotated[Literal["range", "random", "official"] | None, typer.Option(help="How test rows are chosen: the last rows, at random with balance, or the data's own parts (validation too, where it has one).")] = None,
     train_rows: Annotated[int | None, typer.Option(help="Number of training rows (validation rows come out of them).")] = None,
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,

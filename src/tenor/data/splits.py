@@ -28,21 +28,21 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
 
     Args:
         labels: class index of each row.
-        parts: the source's own split of each row ("train", "test" or None).
+        parts: the source's own split of each row ("train", "validation", "test" or None).
         config: how, and how many.
-        seed: for the random draws (validation rows are always drawn at random with balance).
+        seed: for the random draws (validation rows are drawn at random with balance, but for those that the data's own split has, where no number is wished).
         second_file: number of rows of the `--test` file; all rows here are then for training.
 
     Raises:
         TenorError: more rows asked for than there are, no own split, or a part without rows or with one label only.
     """
     y = np.asarray(labels)
-    everything = np.arange(len(y))
+    everything, own = np.arange(len(y)), np.empty(0, np.int64)  # own: the data's own validation rows
     if second_file is not None:
         _numbers(len(y), replace(config, test_rows=0))
         train, test, name = everything[: config.train_rows], np.arange(second_file), "second file"
     elif config.how == "official":
-        train, test, name = *_official(parts), "official"
+        (train, own, test), name = _official(parts), "official"
     else:
         train_rows, test_rows = _numbers(len(y), config)
         name = f"{config.how}, {train_rows:,} and {test_rows:,} rows"
@@ -55,7 +55,7 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
         _check_given(config, len(train), len(test), second_file)
     if len(train) == 0:
         raise TenorError(f"No rows are left to train on (split: {name}). Give more rows or a smaller --test-rows.")
-    train, validation = validation_split(y, train, config.validation, seed)
+    train, validation = (train, own) if len(own) and config.validation is None else validation_split(y, train, config.validation, seed)
     missing = sorted(set(y.tolist()) - set(y[train].tolist()))
     if len(set(y[train].tolist())) < 2 or missing:
         raise TenorError(
@@ -81,12 +81,12 @@ def _check_given(config: SplitConfig, train: int, test: int, second_file: int | 
         raise TenorError(f"--split official takes the data's own {train:,} and {test:,} rows; leave out --train-rows and --test-rows.")
 
 
-def _official(parts: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
+def _official(parts: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     own = np.array([p or "" for p in parts])
-    train, test = np.flatnonzero(own == "train"), np.flatnonzero(own == "test")
+    train, validation, test = (np.flatnonzero(own == part) for part in ("train", "validation", "test"))
     if not len(train) or not len(test):
         raise TenorError("--split official needs the data's own train and test rows (folders, or a column named split); there are none. Use --split random.")
-    return train, test
+    return train, validation, test
 
 
 def _numbers(rows: int, config: SplitConfig) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from tenor.data.datasets import Progress, resolve
 from tenor.data.parts import is_test
 from tenor.data.sources import Row, Rows, read_rows
 from tenor.data.splits import Split, split_rows
-from tenor.errors import TenorError
+from tenor.errors import TenorError, plural
 from tenor.training.presets import Preset
 
 
@@ -81,8 +81,9 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
         raise TenorError(f"All training rows of a label stand in the test rows too ({findings.overlap:,} rows were dropped). Give other test rows, or add --keep-overlap.")
     notes = list(source.notes) + (second.notes if second else [])
     if wish.split.how == "official":
-        neither = sum(p not in ("train", "test") for p in parts)
-        notes += [f"{neither:,} rows are neither of part train nor of part test and are not used."] if neither else []
+        used = ("train", "validation", "test") if wish.split.validation is None else ("train", "test")
+        neither = sum(p not in used for p in parts)
+        notes += [f"{plural(neither, 'row')} of none of the parts {', '.join(used)}: not used."] if neither else []
     elif {"train", "test"} <= set(parts) and not second:
         notes.append("The data has a split of its own into train and test; --split official uses it.")
     sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
