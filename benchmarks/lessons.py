@@ -26,7 +26,6 @@ from tenor.training.presets import preset
 
 LESSONS = Path(__file__).parent / "lessons"
 NAMES = {"neg": "negative", "pos": "positive"}
-TIMES = 2  # that each lesson stands among the rows (docs/experiments.md)
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+")
 SHORTEST = 15  # characters of a sentence that is a lesson by itself
 
@@ -37,7 +36,7 @@ class Lesson(NamedTuple):
 
 
 def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
-    """Each edited review as it was and edited; of each its sentences that an edit changes, as they were and edited; both sides of each pair of short opinions.
+    """Each edited review, which its original stands beside among the rows; of each the sentences that an edit changes, as they were and edited; both sides of each pair of short opinions.
 
     Args:
         reviews: cleaned texts, those of the edited reviews among them.
@@ -54,8 +53,9 @@ def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
     found = []
     for row in rows:
         text, label = texts[row["text_sha256"]], row["label"]
-        pairs = [(text, edited(text, row["edits"])), *turned_sentences(text, row["edits"])]
-        found += [lesson for before, after in pairs for lesson in (Lesson(before, label), Lesson(after, OTHER[label]))]
+        found.append(Lesson(edited(text, row["edits"]), OTHER[label]))
+        for before, after in turned_sentences(text, row["edits"]):
+            found += [Lesson(before, label), Lesson(after, OTHER[label])]
     for row in json_lines(folder / "short_pairs.jsonl"):
         found += [Lesson(row[side], side) for side in OTHER]
     return found
@@ -74,14 +74,14 @@ def turned_sentences(text: str, edits: list[tuple[str, str]]) -> list[tuple[str,
     return found
 
 
-def rows_of(data: Data, times: int = TIMES) -> pa.Table:
-    """text, label (empty: none) and split of each row: the training rows and, so many times, the lessons, in an order drawn by a fixed seed; validation rows, texts without a label, test rows."""
+def rows_of(data: Data) -> pa.Table:
+    """text, label (empty: none) and split of each row: the training rows and the lessons, in an order drawn by a fixed seed; validation rows, texts without a label, test rows."""
 
     def labelled(which: Iterable[int]) -> list[Lesson]:
         return [Lesson(data.rows[i].text, NAMES[data.rows[i].label]) for i in which]
 
     train, validation, test = (labelled(part) for part in (data.split.train, data.split.validation, data.split.test))
-    learnt = [*train, *lessons(lesson.text for lesson in train) * times]
+    learnt = [*train, *lessons(lesson.text for lesson in train)]
     random.Random(0).shuffle(learnt)
     apart = {lesson.text.casefold() for lesson in validation}
     others = [Lesson(text, "") for text in data.others if text.casefold() not in apart]
