@@ -22,10 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from language import MODEL as LANGUAGE
 from language import pretrained
-from minimal_pairs import CASES, Pair, of_reviews, written
+from lessons import counts
+from lessons import write as write_rows
+from minimal_pairs import CASES, OTHER, Pair, of_reviews, written
 from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine
 from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
@@ -36,10 +39,12 @@ from tenor.jobs.evaluate import evaluate
 from tenor.jobs.info import described
 from tenor.jobs.shrink import ShrinkOrder, shrink
 from tenor.pipelines.classification import Pipeline
+from tenor.results.baseline import baseline
 from tenor.results.report import ERROR_IS, calibrated, shrunk
 
+ROWS = ROOT / "runs" / "reviews-lessons.parquet"  # the article's split, with benchmarks/lessons among the rows that train
 # Two small networks on vectors of 24, and a classifier from a language model that has read no test row: so it is under MOST_BYTES, and reads 5,000 reviews a second (docs/results.md).
-RECIPE = ("imdb", "--preset", "best", *ARTICLE_SPLIT, "--from", LANGUAGE.relative_to(ROOT), "--networks", 2, "--embedding", 24)
+RECIPE = (ROWS.relative_to(ROOT), "--preset", "best", "--split", "official", "--from", LANGUAGE.relative_to(ROOT), "--networks", 2, "--embedding", 24)
 WEIGHTS = "int8"
 MOST_BYTES = 8_000_000
 
@@ -68,7 +73,21 @@ def right_sides(name: str, pipeline: Pipeline, rows: list[Pair]) -> dict[str, An
     """Shares of the originals, of the edits and of the pairs on both sides that are answered rightly."""
     original = np.array(said(pipeline, [r.original for r in rows])) == [r.original_label for r in rows]
     edited = np.array(said(pipeline, [r.edited for r in rows])) == [r.edited_label for r in rows]
-    return {name: len(rows), f"{name}_original": float(original.mean()), f"{name}_edited": float(edited.mean()), f"{name}_both": float((original & edited).mean())}
+    return _shares(name, original, edited)
+
+
+def _shares(name: str, original: np.ndarray, edited: np.ndarray) -> dict[str, Any]:
+    return {name: len(original), f"{name}_original": float(original.mean()), f"{name}_edited": float(edited.mean()), f"{name}_both": float((original & edited).mean())}
+
+
+def linear_sides(rows: list[Pair]) -> dict[str, Any]:
+    """The same of the linear baseline that has read the very rows, lessons included."""
+    learnt = [r for r in pq.read_table(ROWS).to_pylist() if r["split"] == "train" and r["label"]]
+    number = {label: i for i, label in enumerate(OTHER)}
+    targets = [number[r.original_label] for r in rows] + [number[r.edited_label] for r in rows]
+    texts = [r.original for r in rows] + [r.edited for r in rows]
+    right = baseline([r["text"] for r in learnt], np.array([number[r["label"]] for r in learnt]), texts, np.array(targets))[1]
+    return _shares("linear", right[: len(rows)], right[len(rows) :])
 
 
 def pairs(pipeline: Pipeline) -> dict[str, Any]:
@@ -107,7 +126,7 @@ def card(stored: store.Stored, pipeline: Pipeline, found: dict[str, Any]) -> byt
         max_tokens=pipeline.max_tokens, command=config.get("command", ""), data="\n".join(f"- {s}" for s in metrics["data"]["sentences"]), table="\n".join(table),
         held_out="the last 5,000 rows of the article's split", error_is=ERROR_IS, calibrated=calibrated(None, metrics.get("calibration")), shrunk=shrunk(metrics["shrunk"]),
         kinds="\n".join(f"| {k} | {v:.2f} |" for k, v in found["kinds"].items()), failures="\n".join(f"- {got}: {given}" for given, got in found["failures"]),
-        **{k: v for k, v in found.items() if k.startswith(("pairs", "sample"))},
+        **{k: v for k, v in found.items() if k.startswith(("pairs", "sample", "linear"))}, **counts(),
     )  # fmt: skip
     return filled.encode()
 
@@ -134,13 +153,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "held-out.csv"
         held_out(rows)
+        write_rows(ROWS)
         if not given.card:
             shrink(ShrinkOrder(str(trained(given.model)), target, WEIGHTS, str(rows), labels=("negative", "positive"), overwrite=True))
         stored = store.read(target)
         pipeline = Pipeline.rebuilt(stored)
         found: dict[str, Any] = {"held_out_metrics": evaluate(str(rows), pipeline, None, None, None, "classes", False), "bytes": store.size(target)}
         found["opinions"] = evaluate(str(CASES / "short_opinions.jsonl"), pipeline, None, None, None, "classes", False)
-        found |= pairs(pipeline) | opinions(pipeline) | sample(Path(folder))
+        found |= linear_sides(of_reviews()) | pairs(pipeline) | opinions(pipeline) | sample(Path(folder))
     (target / "README.md").write_bytes(card(stored, pipeline, found))
     found["bytes"] = store.size(target)
     if found["bytes"] > MOST_BYTES:

@@ -61,6 +61,11 @@ def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
     return found
 
 
+def counts(folder: Path = LESSONS) -> dict[str, int]:
+    """How many there are: edited_reviews, short_pairs."""
+    return {"edited_reviews": len(json_lines(folder / "review_edits.jsonl")), "short_pairs": len(json_lines(folder / "short_pairs.jsonl"))}
+
+
 def turned_sentences(text: str, edits: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Each sentence that an edit changes, as it was and edited; sentences that one edit spans are one."""
     places = [(start := text.index(old), start + len(old)) for old, _ in edits]

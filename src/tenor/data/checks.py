@@ -11,7 +11,6 @@ from tenor.data.sources import Row
 from tenor.data.splits import Split
 from tenor.errors import TenorError, plural
 
-
 FEW = 100  # rows: of the smaller tests that such files leave, one row more or less is several points
 
 
