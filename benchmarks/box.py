@@ -28,7 +28,7 @@ from language import MODEL as LANGUAGE
 from language import pretrained
 from lessons import counts
 from lessons import write as write_rows
-from minimal_pairs import CASES, OTHER, Pair, of_reviews, written
+from minimal_pairs import CASES, OTHER, Pair, of_reviews, revisions, written
 from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine
 from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
@@ -91,7 +91,7 @@ def linear_sides(rows: list[Pair]) -> dict[str, Any]:
 
 
 def pairs(pipeline: Pipeline) -> dict[str, Any]:
-    return right_sides("pairs_of_reviews", pipeline, of_reviews()) | right_sides("pairs", pipeline, written())
+    return right_sides("pairs_of_reviews", pipeline, of_reviews()) | right_sides("pairs", pipeline, written()) | right_sides("pairs_revised", pipeline, revisions())
 
 
 def opinions(pipeline: Pipeline) -> dict[str, Any]:

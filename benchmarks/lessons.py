@@ -18,9 +18,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from minimal_pairs import OTHER, edited, hash_of, json_lines
+from minimal_pairs import OTHER, by_hash, edited, json_lines, phrases
 from reviews import ARTICLE_SPLIT
-from tenor.errors import TenorError
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.training.presets import preset
 
@@ -46,15 +45,12 @@ def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
         TenorError: a review is missing, or an edit does not fit its text.
     """
     rows = json_lines(folder / "review_edits.jsonl")
-    wanted = {row["text_sha256"] for row in rows}
-    texts = {key: text for text in reviews if (key := hash_of(text)) in wanted}
-    if missing := wanted - texts.keys():
-        raise TenorError(f"Each lesson needs its review; {len(missing)} of {len(wanted)} are not among the training rows, {min(missing)} is one. Take the file that the lessons were made from.")
-    found = []
+    texts, found = by_hash(rows, reviews), []
     for row in rows:
         text, label = texts[row["text_sha256"]], row["label"]
-        found.append(Lesson(edited(text, row["edits"]), OTHER[label]))
-        for before, after in turned_sentences(text, row["edits"]):
+        edits = phrases(text, row["edits"])
+        found.append(Lesson(edited(text, edits), OTHER[label]))
+        for before, after in turned_sentences(text, edits):
             found += [Lesson(before, label), Lesson(after, OTHER[label])]
     for row in json_lines(folder / "short_pairs.jsonl"):
         found += [Lesson(row[side], side) for side in OTHER]

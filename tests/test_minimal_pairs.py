@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tenor import TenorError
+from tenor.data.text import clean
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TEXT = "Good cast.<br />The plot is good, I laughed; 8/10, and 8 again."
@@ -46,7 +47,7 @@ def test_edits_that_do_not_fit_are_refused(pairs, tmp_path, edits, rule):
 
 
 def test_a_review_that_is_not_there_is_named(pairs, tmp_path):
-    with pytest.raises(TenorError, match="lacks 1 of 1, 0123456789abcdef among them"):
+    with pytest.raises(TenorError, match="1 of 1 are not among the texts, 0123456789abcdef is one"):
         pairs.of_reviews(*files(tmp_path, "0123456789abcdef", []))
 
 
@@ -61,3 +62,7 @@ def test_the_pairs_of_the_project_fit_their_reviews(pairs):
     table = pq.read_table(Path(os.environ["TENOR_DATA"]) / "imdb.parquet", columns=["label", "text"])
     label = dict(zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True))
     assert all(p.original_label.startswith(label[p.original]) for p in found)
+    revised = pairs.revisions()
+    assert len(revised) >= 100 and not {p.original for p in revised} & {clean(p.original) for p in found}
+    cleaned = {clean(text): of for text, of in label.items() if of != "unsup"}
+    assert all(p.original_label.startswith(cleaned[p.original]) and p.edited not in (p.original, "") for p in revised)
