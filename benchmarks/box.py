@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from language import MODEL as LANGUAGE
 from language import pretrained
 from lessons import counts
-from lessons import write as write_rows
-from minimal_pairs import CASES, OTHER, Pair, of_reviews, revisions, written
+from lessons import write as write_lessons
+from minimal_pairs import CASES, Pair, of_reviews, revisions, written
 from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine
 from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
@@ -37,14 +36,16 @@ from tenor.data.sources import read_rows
 from tenor.jobs.answers import Labels
 from tenor.jobs.evaluate import evaluate
 from tenor.jobs.info import described
+from tenor.jobs.prepare import Order, prepare
 from tenor.jobs.shrink import ShrinkOrder, shrink
 from tenor.pipelines.classification import Pipeline
 from tenor.results.baseline import baseline
 from tenor.results.report import ERROR_IS, calibrated, shrunk
+from tenor.training.presets import preset
 
-ROWS = ROOT / "runs" / "reviews-lessons.parquet"  # the article's split, with benchmarks/lessons among the rows that train
+LESSONS = ROOT / "runs" / "lessons.parquet"
 # Two small networks on vectors of 24, and a classifier from a language model that has read no test row: so it is under MOST_BYTES, and reads 5,000 reviews a second (docs/results.md).
-RECIPE = (ROWS.relative_to(ROOT), "--preset", "best", "--split", "official", "--from", LANGUAGE.relative_to(ROOT), "--networks", 2, "--embedding", 24)
+RECIPE = ("imdb", "--preset", "best", *ARTICLE_SPLIT, "--extra", LESSONS.relative_to(ROOT), "--from", LANGUAGE.relative_to(ROOT), "--networks", 2, "--embedding", 24)
 WEIGHTS = "int8"
 MOST_BYTES = 8_000_000
 
@@ -82,11 +83,12 @@ def _shares(name: str, original: np.ndarray, edited: np.ndarray) -> dict[str, An
 
 def linear_sides(rows: list[Pair]) -> dict[str, Any]:
     """The same of the linear baseline that has read the very rows, lessons included."""
-    learnt = [r for r in pq.read_table(ROWS).to_pylist() if r["split"] == "train" and r["label"]]
-    number = {label: i for i, label in enumerate(OTHER)}
+    wish: dict[str, Any] = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": ARTICLE_SPLIT[-1]}
+    data = prepare(Order("imdb", LESSONS, lambda _rows, _start=None: preset("base", **wish), extra=str(LESSONS)))
+    number = {"negative": 0, "positive": 1}
     targets = [number[r.original_label] for r in rows] + [number[r.edited_label] for r in rows]
     texts = [r.original for r in rows] + [r.edited for r in rows]
-    right = baseline([r["text"] for r in learnt], np.array([number[r["label"]] for r in learnt]), texts, np.array(targets))[1]
+    right = baseline(data.texts(data.split.train), data.targets[data.split.train], texts, np.array(targets))[1]
     return _shares("linear", right[: len(rows)], right[len(rows) :])
 
 
@@ -153,10 +155,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "held-out.csv"
         held_out(rows)
-        write_rows(ROWS)
+        learnt = write_lessons(LESSONS)
         if not given.card:
             shrink(ShrinkOrder(str(trained(given.model)), target, WEIGHTS, str(rows), labels=("negative", "positive"), overwrite=True))
         stored = store.read(target)
+        if stored.metrics["data"].get("extra") != learnt:
+            raise SystemExit(f"There are {learnt:,} lessons, and the model has learnt from {stored.metrics['data'].get('extra', 0):,}: its card would tell of others. Train it anew.")
         pipeline = Pipeline.rebuilt(stored)
         found: dict[str, Any] = {"held_out_metrics": evaluate(str(rows), pipeline, None, None, None, "classes", False), "bytes": store.size(target)}
         found["opinions"] = evaluate(str(CASES / "short_opinions.jsonl"), pipeline, None, None, None, "classes", False)

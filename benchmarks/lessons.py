@@ -3,12 +3,11 @@
 A training that has read a review only as it is remembers its rare words; one that has read an edit too, in which most of the words stay and the
 verdict turns, must look at what stands around them (Kaushik et al. 2020, arXiv 1909.12434). The texts are in benchmarks/lessons, written for the project.
 
-    TENOR_DATA=... python benchmarks/lessons.py OUT.parquet    the rows that the box is trained on
+    TENOR_DATA=... python benchmarks/lessons.py OUT.parquet    then: tenor train imdb --extra OUT.parquet
 """
 
 from __future__ import annotations
 
-import random
 import re
 import sys
 from collections.abc import Iterable
@@ -20,13 +19,12 @@ import pyarrow.parquet as pq
 
 from minimal_pairs import OTHER, by_hash, edited, json_lines, phrases
 from reviews import ARTICLE_SPLIT
-from tenor.jobs.prepare import Data, Order, prepare
-from tenor.training.presets import preset
+from tenor.data.datasets import resolve
+from tenor.data.sources import read_rows
 
 LESSONS = Path(__file__).parent / "lessons"
-NAMES = {"neg": "negative", "pos": "positive"}
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+")
-SHORTEST = 15  # characters of a sentence that is a lesson by itself
+SHORTEST = 8  # words of a sentence that is a lesson by itself, before and after
 
 
 class Lesson(NamedTuple):
@@ -51,7 +49,8 @@ def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
         edits = phrases(text, row["edits"])
         found.append(Lesson(edited(text, edits), OTHER[label]))
         for before, after in turned_sentences(text, edits):
-            found += [Lesson(before, label), Lesson(after, OTHER[label])]
+            if min(len(before.split()), len(after.split())) >= SHORTEST:
+                found += [Lesson(before, label), Lesson(after, OTHER[label])]
     for row in json_lines(folder / "short_pairs.jsonl"):
         found += [Lesson(row[side], side) for side in OTHER]
     return found
@@ -70,36 +69,24 @@ def turned_sentences(text: str, edits: list[tuple[str, str]]) -> list[tuple[str,
     found = []
     for start, end in bounds:
         inside = [edit for edit, (a, b) in zip(edits, places, strict=True) if start <= a and b <= end]
-        if inside and end - start >= SHORTEST:
+        if inside:
             found.append((text[start:end], edited(text[start:end], inside)))
     return found
 
 
-def rows_of(data: Data) -> pa.Table:
-    """text, label (empty: none) and split of each row: the training rows and the lessons, in an order drawn by a fixed seed; validation rows, texts without a label, test rows."""
-
-    def labelled(which: Iterable[int]) -> list[Lesson]:
-        return [Lesson(data.rows[i].text, NAMES[data.rows[i].label]) for i in which]
-
-    train, validation, test = (labelled(part) for part in (data.split.train, data.split.validation, data.split.test))
-    learnt = [*train, *lessons(lesson.text for lesson in train)]
-    random.Random(0).shuffle(learnt)
-    apart = {lesson.text.casefold() for lesson in validation}
-    others = [Lesson(text, "") for text in data.others if text.casefold() not in apart]
-    rows = [(*lesson, part) for part, some in (("train", [*learnt, *others]), ("validation", validation), ("test", test)) for lesson in some]
-    return pa.table({name: [row[place] for row in rows] for place, name in enumerate(("text", "label", "split"))})
-
-
-def write(path: Path) -> None:
-    """The article split's rows with the lessons among those that train."""
-    data = prepare(Order("imdb", path, lambda _rows, _start=None: preset("best", how="range", train_rows=ARTICLE_SPLIT[3], test_rows=ARTICLE_SPLIT[-1])))
-    pq.write_table(rows_of(data), path)
+def write(path: Path) -> int:
+    """All lessons as a table of text and label, for `tenor train imdb --extra`; returns how many."""
+    reviews = read_rows(resolve("imdb")).rows[: ARTICLE_SPLIT[3]]
+    found = lessons(r.text for r in reviews)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: [lesson[place] for lesson in found] for place, name in enumerate(Lesson._fields)}), path)
+    return len(found)
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    write(Path(sys.argv[1]))
+    print(f"{write(Path(sys.argv[1])):,} lessons")
 
 
 if __name__ == "__main__":

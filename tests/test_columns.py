@@ -73,15 +73,15 @@ def test_an_unknown_label_is_named_with_the_nearest():
     with pytest.raises(TenorError) as caught:
         match_labels(["negative", "positve", "zebra"], ["negative", "positive"], "t.csv")
     message = str(caught.value)
-    assert "knows the labels negative, positive" in message and "t.csv has 'positve' and 'zebra'; did you mean 'positive'?" in message
+    assert "knows the labels negative, positive" in message and "t.csv has 'positve', 'zebra'; did you mean 'positive'?" in message
     assert "--label" in message and "rename" in message
-    with pytest.raises(TenorError, match=r"has 'a' and 'b', 'c', 'd', 'e' and 1 more"):
+    with pytest.raises(TenorError, match=r"has 'a', 'b', 'c', 'd', 'e' and 1 more\."):
         match_labels(list("fedcba"), ["negative", "positive"], "t.csv")
     with pytest.raises(TenorError, match="'pos'"):  # only two labels have a meaning
         match_labels(["pos"], ["negative", "neutral", "positive"], "t.csv")
-    with pytest.raises(TenorError, match=r"has .3 stars. and .5.\. --stars 5 or --stars 10 makes"):
+    with pytest.raises(TenorError, match=r"has .3 stars., .5.\. --stars 5 or --stars 10 makes"):
         match_labels(["3 stars", "5", "1"], ["negative", "positive"], "t.csv", rated=True)
-    with pytest.raises(TenorError, match=r"has .3 stars. and .5.\. Choose"):  # of a training, --stars is for both its files
+    with pytest.raises(TenorError, match=r"has .3 stars., .5.\. Choose"):  # of a training, --stars is for both its files
         match_labels(["3 stars", "5", "1"], ["negative", "positive"], "t.csv", "The training rows have")
 
 

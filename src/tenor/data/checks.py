@@ -11,7 +11,7 @@ from tenor.data.sources import Row
 from tenor.data.splits import Split
 from tenor.errors import TenorError, plural
 
-FEW = 100  # rows: of the smaller tests that such files leave, one row more or less is several points
+FEW = 100  # rows
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Findings:
     overlap: int  # training and validation rows with the text of a test row
     repeated: int  # validation rows with the text of a training row
     balance: dict[str, float]  # share of each label in the training rows
+    extra: int = 0  # of train, rows that came besides the source's own
 
     def sentences(self, dropped: bool, learnt: int = 0) -> list[str]:
         """One sentence a finding; the first is always the balance. dropped: whether rows with the text of a test row were; learnt: texts without a label that are learnt from."""
@@ -37,7 +38,7 @@ class Findings:
         if max(self.balance.values()) > 0.8:
             out.append("One label holds more than 80 % of them: read F1 and AUC, not the accuracy alone.")
         if self.train < FEW:
-            out.append(f"{plural(self.train, 'training row')} are few: what comes of less than {FEW} is half chance, and so is its test. --from reviews-en starts from what it knows of English opinions; more rows help most.")
+            out.append(f"{plural(self.train, 'training row')} {'is' if self.train == 1 else 'are'} few: with fewer than {FEW} it hangs much on chance what is learnt. More rows help most; of English opinions, a start from reviews-en (--from).")
         if self.unlabelled:
             out.append(f"{plural(self.unlabelled, 'row')} without a label; {f'{learnt:,} texts of them are learnt from too' if learnt else 'left out'}.")
         if self.empty:

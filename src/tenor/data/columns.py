@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from textwrap import shorten
 from typing import Any
 
 from tenor.errors import TenorError, nearest
@@ -108,12 +109,12 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
     unknown = {x for x in labels if x not in index and x.casefold() not in index}
     if unknown:
         first, *rest = sorted(unknown)
-        more = f" and {', '.join(map(repr, rest[:4]))}{f' and {len(rest) - 4} more' if len(rest) > 4 else ''}" if rest else ""
+        listed = ", ".join(repr(shorten(x, 40, placeholder=" ...")) for x in (first, *rest[:4])) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
         ratings = rated and all(_stars(x) is not None for x in unknown) and {sentiment_of(k) for k in known} == {0, 1}
         way = "--stars 5 or --stars 10 makes negative and positive of ratings; else choose" if ratings else "Choose"
         raise TenorError(
-            f"{owner} the labels {', '.join(map(str, known))}; {source} has {first!r}"
-            f"{more}{nearest(first, map(str, known))} {way} the right column with --label, or rename the labels to those."
+            f"{owner} the labels {', '.join(map(str, known))}; {source} has {listed}"
+            f"{nearest(first, map(str, known))} {way} the right column with --label, or rename the labels to those."
         )
     return [index[x] if x in index else index[x.casefold()] for x in labels]
 

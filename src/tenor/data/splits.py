@@ -85,7 +85,8 @@ def _official(parts: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray, np.n
     own = np.array([p or "" for p in parts])
     train, validation, test = (np.flatnonzero(own == part) for part in ("train", "validation", "test"))
     if not len(train) or not len(test):
-        raise TenorError("--split official needs the data's own train and test rows (folders, or a column named split); there are none. Use --split random.")
+        named = ", ".join(sorted({p for p in own.tolist() if p})[:8])
+        raise TenorError(f"--split official needs the data's own train and test rows (folders train and test, or these words in a column named split); {f'the parts here are {named}' if named else 'there are none'}. Use --split random.")
     return train, validation, test
 
 

@@ -56,7 +56,7 @@ def labelled(
 def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -> list[str]:
     """A warning if the source that a model is asked about, or this part of it, is what it was trained on."""
     config, found = stored.config, stored.metrics.get("data", {})
-    rows = found.get("train", 0) + found.get("validation", 0)
+    rows = found.get("train", 0) - found.get("extra", 0) + found.get("validation", 0)
     if not rows or "source" not in config or _place(config["source"]) != _place(source):
         return []
     official = config.get("split", {}).get("how") == "official" and not config.get("test")

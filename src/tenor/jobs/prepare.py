@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ class Order:
     out: Path
     preset: Callable[..., Preset]  # settings for a number of training rows (or None), and for the Start, if there is one
     test: str | None = None  # a second file
+    extra: str | None = None  # more labelled rows, which only train
     start: Path | str | None = None  # a model folder to start from, or the name of one in the box
     teachers: Sequence[Path | str] = ()  # classifiers that label the rows without a label
     text: str | None = None
@@ -68,18 +69,24 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     names = order_labels(r.label for r in source.rows)
     targets = np.array(match_labels([r.label for r in source.rows], names, source.name), np.int64)
     second = _read(order.test, order, progress) if order.test else None
-    test_rows = second.rows if second else source.rows
-    if second and not test_rows:
+    if second and not second.rows:
         raise TenorError(f"No row of {second.name} has a label; a test file needs them. Choose the column with --label.")
-    test_targets = np.array(match_labels([r.label for r in second.rows], names, second.name, "The training rows have"), np.int64) if second else targets
     parts = [r.part for r in source.rows]
     wish = order.preset(None)
-    split = split_rows(targets.tolist(), parts, wish.split, wish.train.seed, len(test_rows) if second else None)
-    unlabelled = source.unlabelled + (second.unlabelled if second else 0)
-    split, findings = check_rows(source.rows, split, test_rows, names, unlabelled, order.keep_overlap)
+    split = split_rows(targets.tolist(), parts, wish.split, wish.train.seed, len(second.rows) if second else None)
+    extra = _extra(order, progress) if order.extra else None
+    rows = [*source.rows, *extra.rows] if extra else source.rows
+    if extra:
+        targets = np.concatenate([targets, match_labels([r.label for r in extra.rows], names, extra.name, "The training rows have")])
+        split = replace(split, train=np.concatenate([split.train, np.arange(len(source.rows), len(rows))]))
+    test_rows = second.rows if second else rows
+    test_targets = np.array(match_labels([r.label for r in second.rows], names, second.name, "The training rows have"), np.int64) if second else targets
+    unlabelled = sum(read.unlabelled for read in (source, second, extra) if read)
+    split, findings = check_rows(rows, split, test_rows, names, unlabelled, order.keep_overlap)
+    findings = replace(findings, extra=int((split.train >= len(source.rows)).sum()))
     if len(set(targets[split.train].tolist())) < len(names):
         raise TenorError(f"All training rows of a label stand in the test rows too ({findings.overlap:,} rows were dropped). Give other test rows, or add --keep-overlap.")
-    notes = list(source.notes) + (second.notes if second else [])
+    notes = [note for read in (source, second, extra) if read for note in read.notes]
     if wish.split.how == "official":
         used = ("train", "validation", "test") if wish.split.validation is None else ("train", "test")
         neither = sum(p not in used for p in parts)
@@ -87,17 +94,30 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     elif {"train", "test"} <= set(parts) and not second:
         notes.append("The data has a split of its own into train and test; --split official uses it.")
     sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
-    others = _others(source, test_rows)
+    if extra:
+        notes.insert(0, f"{plural(findings.extra, 'row')} of the training rows {'is' if findings.extra == 1 else 'are'} of {order.extra}.")
+    others = _others(source, (*rows, *test_rows))
     if not others and (order.teachers or wish.language):
         learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
         raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or {way}.")
-    return Data(names, source.rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap, learnt=len(others))], others)
+    return Data(names, rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap, learnt=len(others))], others)
 
 
 def _read(source: str, order: Order, progress: Progress | None) -> Rows:
     return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=bool(order.teachers or order.preset(None).language))
 
 
-def _others(source: Rows, test_rows: list[Row]) -> list[str]:
-    known = {r.text.casefold() for rows in (source.rows, test_rows) for r in rows}
+def _extra(order: Order, progress: Progress | None) -> Rows:
+    """More rows that train; those of part test are left out."""
+    assert order.extra
+    found = _read(order.extra, order, progress)
+    learnt = [r for r in found.rows if not is_test(r.part)]
+    if not learnt:
+        raise TenorError(f"--extra names more labelled rows to learn from; {found.name} has none{' but those of part test' if found.rows else ''}. Choose the column with --label, or leave it out.")
+    notes = [f"{plural(len(found.rows) - len(learnt), 'row')} of part test of {found.name} left out."] if len(learnt) < len(found.rows) else []
+    return replace(found, rows=learnt, notes=[*found.notes, *notes])
+
+
+def _others(source: Rows, labelled: Iterable[Row]) -> list[str]:
+    known = {r.text.casefold() for r in labelled}
     return [t for t in dict.fromkeys(r.text for r in source.others if not is_test(r.part)) if t and t.casefold() not in known]

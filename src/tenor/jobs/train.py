@@ -126,8 +126,8 @@ def _finished(order: Order, start: Pretrained | None) -> store.Stored | None:
     config = stored.config
     data = stored.metrics.get("data", {})
     preset = _preset(order, start, data.get("learnt_from", data.get("train")))
-    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "start": _name(order.start)} | _taught_by(order, preset)
-    earlier = {"teachers": [config["teacher"]] if config.get("teacher") else [], "language": None}  # what folders of before these settings mean
+    wanted = {part: asdict(getattr(preset, part)) for part in ("text", "model", "train", "split")} | {"source": order.source, "test": order.test, "extra": order.extra, "start": _name(order.start)} | _taught_by(order, preset)
+    earlier = {"teachers": [config["teacher"]] if config.get("teacher") else [], "language": None, "extra": None}  # what folders of before these settings mean
     if not stored.metrics.get("finished") or not is_as_asked(earlier | config, wanted):
         raise TenorError(f"{order.out} holds a model of another run, and there is no checkpoint of this one to go on with. Choose another --out, or start anew with --overwrite.")
     return stored
@@ -215,7 +215,7 @@ def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, wor
     """The last training; what was made before then answers with what it made."""
     v, targets, first = data.split.validation, data.targets, before.first
     settings = second_of(preset, data.findings.train)
-    if before.told:
+    if before.first or before.beside:
         events.training("the last one, whose curves are drawn")
     own = None if preset.language else start  # where the preset trains twice, the first model starts there
     pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], settings, events, work, own, before.taught, first.pairs if first else None)
@@ -276,7 +276,7 @@ def _test(pipeline: Pipeline, data: Data, train_texts: list[str], order: Order) 
 
 
 def _write(order: Order, preset: Preset, pipeline: Pipeline, outcome: Outcome, metrics: dict[str, Any]) -> None:
-    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "start": _name(order.start), "command": order.command} | _taught_by(order, preset)
+    config = {"train": asdict(preset.train), "split": asdict(preset.split), "source": order.source, "test": order.test, "extra": order.extra, "start": _name(order.start), "command": order.command} | _taught_by(order, preset)
     stored = pipeline.stored(config, metrics, outcome.history)
     title = order.out.name
     files = {}

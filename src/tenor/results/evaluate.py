@@ -87,4 +87,4 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
     verdict = "tie" if chance > 0.05 else "better" if only_ours > only_theirs else "worse"
     a, b, n = only_ours + 0.5, only_theirs + 0.5, rows + 2
     middle, half = (a - b) / n, 1.96 * (a + b - (a - b) ** 2 / n) ** 0.5 / n
-    return {"difference": (only_ours - only_theirs) / rows, "difference_low": middle - half, "difference_high": middle + half, "p": chance, "verdict": verdict}
+    return {"difference": (only_ours - only_theirs) / rows, "difference_low": max(-1.0, middle - half), "difference_high": min(1.0, middle + half), "p": chance, "verdict": verdict}
