@@ -46,6 +46,19 @@ class StopIn(Events):
         return self.steps == 3
 
 
+class Heard(Events):
+    """In which order trainings are announced and begin."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+
+    def training(self, _: str) -> None:
+        self.order.append("training")
+
+    def begin(self, *_: object) -> None:
+        self.order.append("begin")
+
+
 def listen(monkeypatch, module, name):
     """What a function is given from now on, a tuple each time."""
     heard, usual = [], getattr(module, name)
@@ -243,6 +256,21 @@ def test_it_stops_and_goes_on_in_every_stage(request, run, partly, tmp_path, mon
     assert not metrics["finished"]
     metrics, _ = run(partly, resume=True)
     assert metrics["finished"] and (tmp_path / "b" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("few", "started"), [(True, False), (False, False), (False, True), (True, True)])
+def test_each_of_several_trainings_is_announced_as_it_begins(request, run, partly, monkeypatch, few, started):
+    monkeypatch.setattr(first, "SMALL", 10_000 if few else 100)
+    heard = Heard()
+    run(partly, start=request.getfixturevalue("language") if started else None, events=heard)
+    assert heard.order == ["training", "begin"] * (2 if not few and not started else 3)
+
+
+def test_a_single_training_has_no_heading(partly, reviews, tmp_path):
+    heard = Heard()
+    train(Order(str(reviews), tmp_path / "m", lambda *_: small(hidden=4, embedding=4), baseline=False), lambda *_: None, heard)
+    train(Order(str(partly), tmp_path / "taught", lambda *_: small(hidden=4, embedding=4), teachers=[tmp_path / "m"], baseline=False), lambda *_: None, heard)
+    assert heard.order == ["begin"] * 2
 
 
 def test_what_it_cannot_do_is_said(run, reviews):

@@ -1,12 +1,15 @@
 """The training job where the command line cannot easily be made to fail: full disks, and what is said before training."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from conftest import small
+from tenor import store
 from tenor.errors import TenorError
-from tenor.jobs.prepare import Order
+from tenor.jobs.evaluate import seen_in_training
+from tenor.jobs.prepare import Order, prepare
 from tenor.jobs.train import train
 from tenor.training import loop
 from tenor.training.events import Events
@@ -63,3 +66,37 @@ def test_files_of_others_in_the_folder_of_a_run_stay(reviews, tmp_path):
     (tmp_path / "m.training" / "notes.txt").write_text("mine")
     train(order(reviews, tmp_path / "m"), lambda *_: None, Events())
     assert os.listdir(tmp_path / "m.training") == ["notes.txt"]
+
+
+def test_extra_rows_train_and_neither_validate_nor_test(reviews, tmp_path):
+    plain = prepare(order(reviews, tmp_path / "m"))
+    test, aside = (plain.texts(part)[0] for part in (plain.split.test, plain.split.validation))
+    (tmp_path / "extra.csv").write_text(f"text,label,split\nlessons are rows,pos,train\n{test},neg,train\n{aside},pos,train\nread nowhere,neg,test\nno label,,train\n")
+    data = prepare(order(reviews, tmp_path / "m", extra=str(tmp_path / "extra.csv")))
+    new = [data.rows[i].text for i in data.split.train if i >= len(plain.rows)]
+    assert new == ["lessons are rows", aside] and data.findings.extra == 2 and data.findings.train == plain.findings.train + 2
+    assert data.texts(data.split.test) == plain.texts(plain.split.test) and data.texts(data.split.validation) == plain.texts(plain.split.validation)[1:]
+    assert [data.names[data.targets[i]] for i in data.split.train][-2:] == ["positive", "positive"] and data.findings.unlabelled == plain.findings.unlabelled + 1
+    said = " ".join(data.sentences)
+    assert "2 rows of the training rows are of" in said and "1 row of part test of extra.csv left out." in said and "no label" not in data.others
+
+
+@pytest.mark.parametrize(
+    ("table", "rule"),
+    [("text,label\na,zebra\n", "The training rows have the labels .* extra.csv has 'zebra'"), ("text,label,split\na,pos,test\n", "has none but those of part test"), ("text,label\na,\n", "extra.csv has none\\.")],
+)
+def test_extra_rows_that_cannot_be_learnt_from_are_refused(reviews, tmp_path, table, rule):
+    (tmp_path / "extra.csv").write_text(table)
+    with pytest.raises(TenorError, match=rule):
+        prepare(order(reviews, tmp_path / "m", extra=str(tmp_path / "extra.csv")))
+
+
+def test_a_run_with_other_extra_rows_is_another_run_and_they_are_no_rows_of_the_source(reviews, tmp_path):
+    (tmp_path / "extra.csv").write_text("text,label\nlessons are rows,pos\n")
+    asked = order(reviews, tmp_path / "m", extra=str(tmp_path / "extra.csv"))
+    metrics = train(asked, lambda *_: None, Events())
+    assert train(replace(asked, resume=True), lambda *_: None, Events())["data"] == metrics["data"]
+    with pytest.raises(TenorError, match="model of another run"):
+        train(replace(asked, extra=None, resume=True), lambda *_: None, Events())
+    rows = metrics["data"]["train"] + metrics["data"]["validation"] - 1
+    assert f"has seen {rows} rows of" in seen_in_training(store.read(tmp_path / "m"), "m", str(reviews), None)[0]

@@ -215,7 +215,7 @@ def _learning(data: Data, tokens: Tokenised, preset: Preset, events: Events, wor
     """The last training; what was made before then answers with what it made."""
     v, targets, first = data.split.validation, data.targets, before.first
     settings = second_of(preset, data.findings.train)
-    if before.first or before.beside:
+    if preset.language or before.beside:
         events.training("the last one, whose curves are drawn")
     own = None if preset.language else start  # where the preset trains twice, the first model starts there
     pipeline, outcome = fit(data.names, tokens, targets[data.split.train], data.texts(v), targets[v], settings, events, work, own, before.taught, first.pairs if first else None)
