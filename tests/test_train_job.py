@@ -83,7 +83,7 @@ def test_extra_rows_train_and_neither_validate_nor_test(reviews, tmp_path):
 
 @pytest.mark.parametrize(
     ("table", "rule"),
-    [("text,label\na,zebra\n", "The training rows have the labels .* extra.csv has 'zebra'"), ("text,label,split\na,pos,test\n", "has none but those of part test"), ("text,label\na,\n", "extra.csv has none\\.")],
+    [("text,label\na,zebra\n", "The training rows have the labels .*extra.csv has 'zebra'"), ("text,label,split\na,pos,test\n", "has none but those of part test"), ("text,label\na,\n", "extra.csv has none\\.")],
 )
 def test_extra_rows_that_cannot_be_learnt_from_are_refused(reviews, tmp_path, table, rule):
     (tmp_path / "extra.csv").write_text(table)
