@@ -3,16 +3,19 @@
 import importlib
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tenor import TenorError
+from tenor.data.datasets import resolve
+from tenor.data.sources import read_rows
 from tenor.data.text import clean
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-TEXT = 'It begins slowly. "What a perfect bore!" said my friend. No. I agree with him, alas... The end is worse.'
+TEXT = 'It begins slowly. "What a bore!" said my friend. No. I agree with him, alas... The end is worse.'
 
 
 @pytest.fixture
@@ -21,15 +24,20 @@ def made(monkeypatch):
     return importlib.import_module("lessons")
 
 
+@pytest.fixture
+def cases(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("minimal_pairs")
+
+
 @pytest.mark.parametrize(
     ("edits", "sentences"),
     [
-        ([["bore", "joy"]], [('"What a perfect bore!', '"What a perfect joy!')]),
+        ([["bore", "joy"]], [('"What a bore!', '"What a joy!')]),
         ([["alas", "gladly"], ["agree", "am one"], ["worse", "better"]], [("I agree with him, alas...", "I am one with him, gladly..."), ("The end is worse.", "The end is better.")]),
-        ([["slowly. \"What a perfect bore", "well. \"What fun"]], [('It begins slowly. "What a perfect bore!', 'It begins well. "What fun!')]),
-        ([["No", "Yes"]], []),  # too short to be a lesson by itself
+        ([['slowly. "What a bore', 'well. "What fun']], [('It begins slowly. "What a bore!', 'It begins well. "What fun!')]),
     ],
-)  # fmt: skip
+)
 def test_sentences_that_an_edit_changes(made, edits, sentences):
     assert made.turned_sentences(TEXT, edits) == sentences
 
@@ -40,16 +48,16 @@ def folder_of(tmp_path, key, edits, pair):
     return tmp_path
 
 
-def test_an_edited_review_its_sentences_and_both_sides_of_a_pair_are_lessons(made, tmp_path):
-    cases = importlib.import_module("minimal_pairs")
-    folder = folder_of(tmp_path, cases.hash_of(TEXT), [["worse", "better"]], ("I would go again", "I would not go again"))
+def test_an_edited_review_its_longer_sentences_and_both_sides_of_a_pair_are_lessons(made, cases, tmp_path, monkeypatch):
+    folder = folder_of(tmp_path, cases.hash_of(TEXT), [["bore", "joy"], ["worse", "better"]], ("I would go again", "I would not go again"))
     assert made.lessons(["Another.", TEXT], folder) == [
-        (TEXT.replace("worse", "better"), "positive"),
-        ("The end is worse.", "negative"),
-        ("The end is better.", "positive"),
+        (TEXT.replace("worse", "better").replace("bore", "joy"), "positive"),
         ("I would go again", "positive"),
         ("I would not go again", "negative"),
     ]
+    monkeypatch.setattr(made, "SHORTEST", 4)  # "What a bore! has three words
+    assert made.lessons([TEXT], folder)[1:3] == [("The end is worse.", "negative"), ("The end is better.", "positive")]
+    assert len(made.lessons([TEXT], folder)) == 5
     with pytest.raises(TenorError, match="1 of 1 are not among the texts"):
         made.lessons(["Another."], folder)
 
@@ -57,18 +65,31 @@ def test_an_edited_review_its_sentences_and_both_sides_of_a_pair_are_lessons(mad
 @pytest.mark.skipif(
     not os.environ.get("TENOR_DATA") or not (Path(os.environ["TENOR_DATA"]) / "imdb.parquet").exists(), reason="TENOR_DATA names no folder with imdb.parquet"
 )
-def test_nothing_that_is_measured_is_a_lesson(made, tmp_path):
-    made.write(tmp_path / "rows.parquet")
-    rows = made.pq.read_table(tmp_path / "rows.parquet").to_pylist()
-    parts = {part: {r["text"].casefold() for r in rows if r["split"] == part} for part in ("train", "validation", "test")}
-    assert len(parts["test"]) > 4_900 and len(parts["validation"]) > 1_900 and not parts["train"] & (parts["test"] | parts["validation"])
-    cases = importlib.import_module("minimal_pairs")
-    edits = cases.json_lines(made.LESSONS / "review_edits.jsonl")
-    read, keys = {r["text"] for r in rows}, {row["text_sha256"] for row in edits}
-    measured_reviews = {clean(p.original) for p in (*cases.of_reviews(), *cases.revisions())}
-    assert not keys & set(map(cases.hash_of, measured_reviews)) and len(keys) == len(edits) == made.counts()["edited_reviews"]
-    assert Counter(row["label"] for row in edits)["negative"] == len(edits) / 2
-    short = [row[side] for row in cases.json_lines(made.LESSONS / "short_pairs.jsonl") for side in ("positive", "negative")]
-    measured = {row["text"] for row in cases.json_lines(cases.CASES / "short_opinions.jsonl")} | {text for p in cases.written() for text in (p.original, p.edited)}
-    assert len(set(short)) == len(short) and not set(short) & measured and set(short) <= read
-    assert not read & {clean(p.edited) for p in (*cases.of_reviews(), *cases.revisions())}
+def test_nothing_that_is_measured_is_a_lesson(made, cases, tmp_path):
+    """Nor nearly: no lesson has three runs of five words in common with a case that was written for the project, nor half of its runs of eight with a held-out review."""
+    path = tmp_path / "rows.parquet"
+    count = made.write(path)
+    rows = made.pq.read_table(path).to_pylist()
+    assert len(rows) == count
+    texts, labels = [r["text"] for r in rows], Counter(r["label"] for r in rows)
+    edits, short = (cases.json_lines(made.LESSONS / name) for name in ("review_edits.jsonl", "short_pairs.jsonl"))
+    assert made.counts() == {"edited_reviews": len(edits), "short_pairs": len(short)} and abs(labels["positive"] - labels["negative"]) < 10
+    pairs = [*cases.of_reviews(), *cases.revisions()]
+    keys = {row["text_sha256"] for row in edits}
+    assert len(keys) == len(edits) and not keys & {cases.hash_of(clean(p.original)) for p in pairs}
+    reviews = read_rows(resolve("imdb")).rows
+    by_key = {cases.hash_of(r.text): r for r in reviews}
+    assert all(row["label"][:3] == by_key[row["text_sha256"]].label for row in edits)
+    written = [row["text"] for row in cases.json_lines(cases.CASES / "short_opinions.jsonl")] + [t for p in cases.written() for t in (p.original, p.edited)]
+    held_out = [r.text for r in reviews[-5000:]]
+    assert not {t.casefold() for t in texts} & {clean(t).casefold() for t in (*written, *held_out, *(p.edited for p in pairs))}
+    known = {run for t in written for run in runs(t, 5)}
+    assert all(len(runs(row[side], 5) & known) < 3 for row in short for side in ("positive", "negative"))
+    known = {run for t in held_out for run in runs(t, 8)}
+    assert all(len(runs(t, 8) & known) <= len(runs(t, 8)) / 2 for t in texts if len(t.split()) > 30)
+
+
+def runs(text, length):
+    """All runs of so many words."""
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}

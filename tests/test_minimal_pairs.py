@@ -46,6 +46,13 @@ def test_edits_that_do_not_fit_are_refused(pairs, tmp_path, edits, rule):
         pairs.of_reviews(*files(tmp_path, pairs.hash_of(TEXT), edits))
 
 
+def test_revisions_are_of_the_cleaned_text_and_have_the_other_label(pairs, tmp_path):
+    cleaned = clean(TEXT)
+    start = cleaned.index("8/10")
+    reviews, table = files(tmp_path, pairs.hash_of(cleaned), [[start, start + 4, "2/10"], [0, 4, "Bad"]])
+    assert pairs.revisions(reviews, table) == [("revision", cleaned, "positive", cleaned.replace("8/10", "2/10").replace("Good", "Bad"), "negative")]
+
+
 def test_a_review_that_is_not_there_is_named(pairs, tmp_path):
     with pytest.raises(TenorError, match="1 of 1 are not among the texts, 0123456789abcdef is one"):
         pairs.of_reviews(*files(tmp_path, "0123456789abcdef", []))
@@ -65,4 +72,4 @@ def test_the_pairs_of_the_project_fit_their_reviews(pairs):
     revised = pairs.revisions()
     assert len(revised) >= 100 and not {p.original for p in revised} & {clean(p.original) for p in found}
     labels = {(clean(text), of) for text, of in zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True)}
-    assert all((p.original, p.original_label[:3]) in labels and p.edited not in (p.original, "") for p in revised)
+    assert all((p.original, p.original_label[:3]) in labels and p.edited not in (p.original, "") and p.edited_label != p.original_label for p in revised)
