@@ -12,6 +12,7 @@ import tenor as package
 from tenor import Classifier, TenorError, store
 from tenor.box import names
 from tenor.box.names import REVIEWS, model_folder, present
+from tenor.jobs.evaluate import seen_in_training
 from tenor.jobs.shrink import ShrinkOrder, shrink
 from tenor.pipelines.classification import Pipeline
 
@@ -116,3 +117,20 @@ def test_what_ships_is_small_and_answers():
     for section in ("Data", "Numbers", "Known failures", "Limits"):
         assert f"## {section}" in everything
     assert "{" not in (SHIPPED / "README.md").read_text()
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the model that ships is not in this checkout; `make box` makes it")
+def test_what_is_written_of_it_is_what_was_measured():
+    """The card has each row that benchmarks/box.py measured, the README the numbers that a newcomer reads first, and an evaluation of the reviews that it learnt from is told of."""
+    root = Path(__file__).parent.parent
+    found = json.loads((root / "benchmarks" / "results" / "box.json").read_text())
+    card, readme = (SHIPPED / "README.md").read_text(), (root / "README.md").read_text()
+    held_out, opinions = found["held_out_metrics"], found["opinions"]
+    for row in (held_out, opinions):
+        assert f"| {row['accuracy']:.4f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}) |" in card
+    assert found["pairs"] and all(f"| {row['pairs']}, {row['rows']} | {row['original']:.3f} | {row['edited']:.3f} (" in card for row in found["pairs"])
+    said = next(line for line in readme.splitlines() if "`reviews-en` is in the package" in line)
+    assert f"{held_out['accuracy']:.1%}".replace("%", " %") in said and f"calibration error {held_out['calibration_error']:.3f}" in said
+    assert f"{opinions['accuracy']:.0%}".replace("%", " %") in readme and f"{found['pairs'][0]['edited']:.2f} of the edits" in readme
+    stored = store.read(SHIPPED)
+    assert held_out["accuracy"] == stored.metrics["shrunk"]["check"]["accuracy_after"] and seen_in_training(stored, REVIEWS, "imdb", None)
