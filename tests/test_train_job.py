@@ -77,6 +77,7 @@ def test_extra_rows_train_and_neither_validate_nor_test(reviews, tmp_path):
     assert new == ["lessons are rows", aside] and data.findings.extra == 2 and data.findings.train == plain.findings.train + 2
     assert data.texts(data.split.test) == plain.texts(plain.split.test) and data.texts(data.split.validation) == plain.texts(plain.split.validation)[1:]
     assert [data.names[data.targets[i]] for i in data.split.train][-2:] == ["positive", "positive"] and data.findings.unlabelled == plain.findings.unlabelled + 1
+    assert sum(data.findings.balance.values()) == pytest.approx(1)
     said = " ".join(data.sentences)
     assert "2 rows of the training rows are of" in said and "1 row of part test of " in said and "no label" not in data.others
 

@@ -75,9 +75,11 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     wish = order.preset(None)
     split = split_rows(targets.tolist(), parts, wish.split, wish.train.seed, len(second.rows) if second else None)
     extra = _extra(order, progress) if order.extra else None
-    rows = [*source.rows, *extra.rows] if extra else source.rows
+    rows = source.rows
     if extra:
-        targets = np.concatenate([targets, match_labels([r.label for r in extra.rows], names, extra.name, "The training rows have")])
+        more = match_labels([r.label for r in extra.rows], names, extra.name, "The training rows have")
+        rows = [*rows, *(r._replace(label=names[i]) for r, i in zip(extra.rows, more, strict=True))]  # "pos" may stand where "positive" is meant
+        targets = np.concatenate([targets, more])
         split = replace(split, train=np.concatenate([split.train, np.arange(len(source.rows), len(rows))]))
     test_rows = second.rows if second else rows
     test_targets = np.array(match_labels([r.label for r in second.rows], names, second.name, "The training rows have"), np.int64) if second else targets
