@@ -62,9 +62,13 @@ def test_sentences_say_what_was_found_and_what_was_done():
 
 def test_clean_data_has_the_balance_only_and_a_lopsided_one_a_warning():
     data = rows(*((f"text {i}", "pos" if i % 10 else "neg") for i in range(120)))
-    few, enough = (check_rows(data, Split(np.arange(n), np.arange(0), np.arange(n, 120), ""), data, ["neg", "pos"], 0, False)[1].sentences(True) for n in (90, 100))
-    assert any("90 training rows are few" in s for s in few)
-    sentences = enough
+
+    def said(train: int, validation: int) -> list[str]:
+        parts = np.split(np.arange(120), [train, train + validation])
+        return check_rows(data, Split(*parts, ""), data, ["neg", "pos"], 0, False)[1].sentences(True)
+
+    assert "90 training rows are few" in said(90, 10)[2] and "No validation rows: the last epoch is kept" in said(100, 0)[2]
+    sentences = said(100, 10)
     assert sentences[0] == "Labels in the training rows: neg 10.0%, pos 90.0%." and "F1" in sentences[1] and len(sentences) == 2
 
 

@@ -38,7 +38,9 @@ class Findings:
         if max(self.balance.values()) > 0.8:
             out.append("One label holds more than 80 % of them: read F1 and AUC, not the accuracy alone.")
         if self.train < FEW:
-            out.append(f"{plural(self.train, 'training row')} {'is' if self.train == 1 else 'are'} few: with fewer than {FEW} it hangs much on chance what is learnt. More rows help most; of English opinions, a start from reviews-en (--from).")
+            out.append(f"{plural(self.train, 'training row')} {'is' if self.train == 1 else 'are'} few: with fewer than {FEW} it hangs much on chance what is learnt. More rows help most.")
+        if not self.validation:
+            out.append("No validation rows: the last epoch is kept, and probabilities are not calibrated.")
         if self.unlabelled:
             out.append(f"{plural(self.unlabelled, 'row')} without a label; {f'{learnt:,} texts of them are learnt from too' if learnt else 'left out'}.")
         if self.empty:
