@@ -67,7 +67,7 @@ def test_clean_data_has_the_balance_only_and_a_lopsided_one_a_warning():
         parts = np.split(np.arange(120), [train, train + validation])
         return check_rows(data, Split(*parts, ""), data, ["neg", "pos"], 0, False)[1].sentences(True)
 
-    assert "90 training rows are few" in said(90, 10)[2] and "No validation rows: the last epoch is kept" in said(100, 0)[2]
+    assert "99 training rows are few" in said(99, 10)[2] and "No validation rows: the last epoch is kept" in said(100, 0)[2]
     sentences = said(100, 10)
     assert sentences[0] == "Labels in the training rows: neg 10.0%, pos 90.0%." and "F1" in sentences[1] and len(sentences) == 2
 

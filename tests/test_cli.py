@@ -82,20 +82,22 @@ def test_data_finds_the_sample(tenor):
     assert "did you mean 'imdb'" in tenor("data", "imdv").err
 
 
-@pytest.mark.parametrize("name", ["official", "second", "range"])
+@pytest.mark.parametrize("name", ["official", "second", "range", "extra"])
 def test_splits(tenor, tmp_path, reviews, name):
     rows = list(csv.reader(reviews.read_text().splitlines()))[1:]
     table = "text,label,split\n" + "".join(f'"{t}",{y},{"train" if i % 3 else "test"}\n' for i, (t, y) in enumerate(rows))
     (tmp_path / "all.csv").write_text(table)
+    (tmp_path / "extra.csv").write_text("text,label\na lesson,positive\n")
     options, wanted = {
         "official": (["--split", "official"], 100),
         "second": (["--test", str(reviews), "--keep-overlap"], 300),
+        "extra": (["--split", "official", "--extra", "extra.csv"], 100),
         "range": (["--split", "range", "--train-rows", 210, "--test-rows", 70], 70),
     }[name]
     done = tenor("train", "all.csv", "--out", "m", "--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline", "--json", *options)
     assert done.code == 0, done.err
     assert done.json["test"]["rows"] == wanted
-    assert done.json["data"]["train"] + done.json["data"]["validation"] == {"official": 200, "second": 300, "range": 210}[name]
+    assert done.json["data"]["train"] + done.json["data"]["validation"] == {"official": 200, "second": 300, "range": 210, "extra": 201}[name]
 
 
 def wrong_tar(path):

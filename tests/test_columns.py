@@ -77,6 +77,8 @@ def test_an_unknown_label_is_named_with_the_nearest():
     assert "--label" in message and "rename" in message
     with pytest.raises(TenorError, match=r"has 'a', 'b', 'c', 'd', 'e' and 1 more\."):
         match_labels(list("fedcba"), ["negative", "positive"], "t.csv")
+    with pytest.raises(TenorError, match=r"t.csv has 'x{40} \.\.\.'\. Choose"):
+        match_labels(["x" * 99], ["negative", "positive"], "t.csv")
     with pytest.raises(TenorError, match="'pos'"):  # only two labels have a meaning
         match_labels(["pos"], ["negative", "neutral", "positive"], "t.csv")
     with pytest.raises(TenorError, match=r"has .3 stars., .5.\. --stars 5 or --stars 10 makes"):

@@ -51,6 +51,8 @@ def test_a_difference_inside_its_interval_is_a_tie():
     ours[:5] = False
     assert compare(ours, theirs)["verdict"] == "tie"
     assert compare(ours, theirs)["difference"] == 0
+    one = compare(np.array([False]), np.array([True]))
+    assert (one["difference"], one["difference_low"]) == (-1, -1) and one["verdict"] == "tie"
 
 
 def test_baseline_learns_word_pairs():

@@ -85,6 +85,7 @@ def test_official_takes_the_validation_rows_of_the_data_unless_a_number_is_wishe
     assert found.validation.tolist() == [i for i, p in enumerate(parts) if p == "validation"]
     assert found.train.tolist() == [i for i, p in enumerate(parts) if p == "train"]
     wished = split(labels, parts=parts, how="official", validation=10)
+    assert len(split(labels, parts=parts, how="official", validation=0).validation) == 0
     assert len(wished.validation) == 10 and {parts[i] for i in [*wished.validation, *wished.train]} == {"train"}
 
 
@@ -114,7 +115,8 @@ def test_validation_of_the_estimator_is_balanced_and_from_its_rows():
         ({"validation": 160}, ["from the 160 training rows", "got 160"]),
         ({"validation": -0.5}, ["--validation", "got -0.5"]),
         ({"test_rows": 10, "second_file": 10}, ["--test excludes --test-rows"]),
-        ({"how": "official"}, ["needs the data's own", "--split random"]),
+        ({"how": "official"}, ["needs the data's own", "there are none", "--split random"]),
+        ({"how": "official", "parts": ["train", "holdout"] * 100}, ["the parts here are holdout, train"]),
         ({"how": "official", "parts": ["train", "test"] * 100, "train_rows": 5}, ["own 100 and 100 rows", "leave out --train-rows"]),
     ],
 )

@@ -74,12 +74,48 @@ def test_extra_rows_train_and_neither_validate_nor_test(reviews, tmp_path):
     (tmp_path / "extra.csv").write_text(f"text,label,split\nlessons are rows,pos,train\n{test},neg,train\n{aside},pos,train\nread nowhere,neg,test\nno label,,train\n")
     data = prepare(order(reviews, tmp_path / "m", extra=str(tmp_path / "extra.csv")))
     new = [data.rows[i].text for i in data.split.train if i >= len(plain.rows)]
-    assert new == ["lessons are rows", aside] and data.findings.extra == 2 and data.findings.train == plain.findings.train + 2
-    assert data.texts(data.split.test) == plain.texts(plain.split.test) and data.texts(data.split.validation) == plain.texts(plain.split.validation)[1:]
-    assert [data.names[data.targets[i]] for i in data.split.train][-2:] == ["positive", "positive"] and data.findings.unlabelled == plain.findings.unlabelled + 1
+    assert new == ["lessons are rows"] and data.findings.extra == 1 and data.findings.train == plain.findings.train + 1
+    assert data.texts(data.split.test) == plain.texts(plain.split.test) and data.texts(data.split.validation) == plain.texts(plain.split.validation)
+    assert data.names[data.targets[data.split.train[-1]]] == "positive" and data.findings.unlabelled == plain.findings.unlabelled + 1
     assert sum(data.findings.balance.values()) == pytest.approx(1)
     said = " ".join(data.sentences)
-    assert "2 rows of the training rows are of" in said and "1 row of part test of " in said and "no label" not in data.others
+    assert "1 row of the training rows is of" in said and "1 other left out, with the text of a validation row." in said and "1 row of part test of " in said
+
+
+def test_extra_rows_are_no_texts_without_a_label_and_none_of_theirs_is_learnt_from(reviews, tmp_path):
+    rows = reviews.read_text() + "said twice,\nsaid once,\n"
+    (tmp_path / "partly.csv").write_text(rows)
+    (tmp_path / "extra.csv").write_text("text,label\nsaid twice,pos\nno label,\n")
+    asked = replace(order(tmp_path / "partly.csv", tmp_path / "m", extra=str(tmp_path / "extra.csv")), teachers=["t"])
+    assert prepare(asked).others == ["said once"]
+
+
+def test_extra_rows_beside_a_second_file_and_the_datas_own_parts(reviews, tmp_path):
+    (tmp_path / "extra.csv").write_text("text,label\nfirst lesson,pos\nto be tested,pos\n")
+    (tmp_path / "test.csv").write_text("text,label\nTo be tested,pos\nbad,neg\n")
+    data = prepare(order(reviews, tmp_path / "m", test=str(tmp_path / "test.csv"), extra=str(tmp_path / "extra.csv")))
+    assert data.texts(data.split.train)[-1] == "first lesson" and data.findings.extra == 1 and [r.text for r in data.test_rows] == ["To be tested", "bad"]
+    kept = prepare(order(reviews, tmp_path / "m", test=str(tmp_path / "test.csv"), extra=str(tmp_path / "extra.csv"), keep_overlap=True))
+    assert kept.findings.extra == 2
+
+
+def test_a_model_that_has_learnt_a_file_as_extra_says_so_when_it_is_asked_about_it_or_started_from(reviews, tmp_path):
+    train(order(tmp_path_rows(tmp_path), tmp_path / "m", extra=str(reviews)), lambda *_: None, Events())
+    stored = store.read(tmp_path / "m")
+    assert "has learnt from 300 rows of" in seen_in_training(stored, "m", str(reviews), None)[0]
+    for more in ({"start": tmp_path / "m"}, {"teachers": [tmp_path / "m"]}):
+        said = []
+        (tmp_path / "partly.csv").write_text(reviews.read_text() + "no label here,\n")
+        source = reviews if "start" in more else tmp_path / "partly.csv"
+        train(order(source, tmp_path / f"n{len(more)}{'start' in more}", **more, **({"test": str(reviews)} if source != reviews else {}), keep_overlap=True), lambda _, sentences: said.extend(sentences), Events())
+        assert any(f"another division of {reviews}" in s for s in said)
+
+
+def tmp_path_rows(folder):
+    """A file of its own."""
+    path = folder / "own.csv"
+    path.write_text("text,label\n" + "".join(f"own text {i},{('neg', 'pos')[i % 2]}\n" for i in range(40)))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -89,6 +125,14 @@ def test_extra_rows_train_and_neither_validate_nor_test(reviews, tmp_path):
 def test_extra_rows_that_cannot_be_learnt_from_are_refused(reviews, tmp_path, table, rule):
     (tmp_path / "extra.csv").write_text(table)
     with pytest.raises(TenorError, match=rule):
+        prepare(order(reviews, tmp_path / "m", extra=str(tmp_path / "extra.csv")))
+
+
+def test_extra_rows_that_all_stand_in_the_test_are_refused(reviews, tmp_path):
+    plain = prepare(order(reviews, tmp_path / "m"))
+    texts = [*plain.texts(plain.split.test), *plain.texts(plain.split.validation)]
+    (tmp_path / "extra.csv").write_text("text,label\n" + "".join(f"{t},pos\n" for t in texts))
+    with pytest.raises(TenorError, match="has the text of a validation or test row"):
         prepare(order(reviews, tmp_path / "m", extra=str(tmp_path / "extra.csv")))
 
 

@@ -54,7 +54,7 @@ def train(
     train_rows: Annotated[int | None, typer.Option(help="Number of training rows (validation rows come out of them).")] = None,
     test_rows: Annotated[int | None, typer.Option(help="Number of test rows.")] = None,
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
-    extra: Annotated[str | None, typer.Option(help="More labelled rows to learn from, a second file: none of them validates or tests (edited copies of your rows, texts of another source).")] = None,
+    extra: Annotated[str | None, typer.Option(help="More labelled rows to learn from, a second file: none of them validates or tests (edited copies of rows that train, texts of another source).")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows, drawn from those that train: a share below 1, or a number.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en. With --preset best, a classifier that starts there answers beside the small networks.")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="A classifier of the same labels, whose answers on the rows without a label are learnt too; several: give it several times.")] = None,
@@ -101,7 +101,10 @@ def train(
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
         raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out{'' if fixed[0] == 'networks' else ', or pretrain with it'}.")
-    order = Order(source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test, extra, start, teacher or (), text, label, stars, keep_overlap, skip_bad, baseline, resume, overwrite, command)
+    order = Order(
+        source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test=test, extra=extra, start=start, teachers=teacher or (), text=text, label=label,
+        stars=stars, keep_overlap=keep_overlap, skip_bad=skip_bad, baseline=baseline, resume=resume, overwrite=overwrite, command=command,
+    )  # fmt: skip
     with LiveBar() as events, say.download() as progress:
         metrics = run(order, say, events, progress)
     if as_json:

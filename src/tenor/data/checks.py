@@ -11,7 +11,7 @@ from tenor.data.sources import Row
 from tenor.data.splits import Split
 from tenor.errors import TenorError, plural
 
-FEW = 100  # rows
+FEW_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Findings:
         out = [f"Labels in the training rows: {shares}."]
         if max(self.balance.values()) > 0.8:
             out.append("One label holds more than 80 % of them: read F1 and AUC, not the accuracy alone.")
-        if self.train < FEW:
-            out.append(f"{plural(self.train, 'training row')} {'is' if self.train == 1 else 'are'} few: with fewer than {FEW} it hangs much on chance what is learnt. More rows help most.")
+        if self.train < FEW_ROWS:
+            out.append(f"{plural(self.train, 'training row')} {'is' if self.train == 1 else 'are'} few: with fewer than {FEW_ROWS} it hangs much on chance what is learnt. More rows help most.")
         if not self.validation:
             out.append("No validation rows: the last epoch is kept, and probabilities are not calibrated.")
         if self.unlabelled:

@@ -6,10 +6,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from textwrap import shorten
 from typing import Any
 
 from tenor.errors import TenorError, nearest
+
+LONGEST_SHOWN = 40  # characters of a label in a message
 
 TEXT_NAMES = ("text", "review", "reviews", "review_text", "reviewtext", "review_body", "reviewbody", "comment", "comments", "content", "body",
               "sentence", "tweet", "message", "document", "description", "feedback", "texts", "words", "tokens")  # fmt: skip
@@ -109,7 +110,7 @@ def match_labels(labels: Sequence[str], known: Sequence[object], source: str, ow
     unknown = {x for x in labels if x not in index and x.casefold() not in index}
     if unknown:
         first, *rest = sorted(unknown)
-        listed = ", ".join(repr(shorten(x, 40, placeholder=" ...")) for x in (first, *rest[:4])) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
+        listed = ", ".join(repr(x if len(x) <= LONGEST_SHOWN else x[:LONGEST_SHOWN] + " ...") for x in (first, *rest[:4])) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
         ratings = rated and all(_stars(x) is not None for x in unknown) and {sentiment_of(k) for k in known} == {0, 1}
         way = "--stars 5 or --stars 10 makes negative and positive of ratings; else choose" if ratings else "Choose"
         raise TenorError(

@@ -31,7 +31,7 @@ def split_rows(labels: Sequence[int], parts: Sequence[str | None], config: Split
         parts: the source's own split of each row ("train", "validation", "test" or None).
         config: how, and how many.
         seed: for the random draws (validation rows are drawn at random with balance, but for those that the data's own split has, where no number is wished).
-        second_file: number of rows of the `--test` file; all rows here are then for training.
+        second_file: number of rows of the `--test` file; all rows here are then for training, and validation rows are drawn from them.
 
     Raises:
         TenorError: more rows asked for than there are, no own split, or a part without rows or with one label only.

@@ -56,7 +56,10 @@ def labelled(
 def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -> list[str]:
     """A warning if the source that a model is asked about, or this part of it, is what it was trained on."""
     config, found = stored.config, stored.metrics.get("data", {})
-    rows = found.get("train", 0) - found.get("extra", 0) + found.get("validation", 0)
+    extra = found.get("extra", 0)
+    if extra and _place(config["extra"]) == _place(source):
+        return [f"Warning: this model has learnt from {plural(extra, 'row')} of {source} (--extra), so the accuracy here is better than on new texts. Take rows that it has not seen."]
+    rows = found.get("train", 0) - extra + found.get("validation", 0)
     if not rows or "source" not in config or _place(config["source"]) != _place(source):
         return []
     official = config.get("split", {}).get("how") == "official" and not config.get("test")

@@ -77,6 +77,8 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     extra = _extra(order, progress) if order.extra else None
     rows = source.rows
     if extra:
+        apart = _apart(extra, {source.rows[i].text.casefold() for i in split.validation})
+        aside, extra = len(extra.rows) - len(apart.rows), apart
         more = match_labels([r.label for r in extra.rows], names, extra.name, "The training rows have")
         rows = [*rows, *(r._replace(label=names[i]) for r, i in zip(extra.rows, more, strict=True))]  # "pos" may stand where "positive" is meant
         targets = np.concatenate([targets, more])
@@ -97,8 +99,11 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
         notes.append("The data has a split of its own into train and test; --split official uses it.")
     sizes = f"{findings.train:,} training, {findings.validation:,} validation, {findings.test:,} test rows (split: {split.name})."
     if extra:
-        notes.insert(0, f"{plural(findings.extra, 'row')} of the training rows {'is' if findings.extra == 1 else 'are'} of {order.extra}.")
-    others = _others(source, (*rows, *test_rows))
+        if not findings.extra:
+            raise TenorError(f"--extra names more rows to learn from; each of {order.extra} has the text of a validation or test row. Give others, or leave it out.")
+        left = f" {plural(aside, 'other')} left out, with the text of a validation row." if aside else ""
+        notes.insert(0, f"{plural(findings.extra, 'row')} of the training rows {'is' if findings.extra == 1 else 'are'} of {order.extra}.{left}")
+    others = _others(source, rows if second is None else (*rows, *test_rows))
     if not others and (order.teachers or wish.language):
         learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
         raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or {way}.")
@@ -118,6 +123,11 @@ def _extra(order: Order, progress: Progress | None) -> Rows:
         raise TenorError(f"--extra names more labelled rows to learn from; {found.name} has none{' but those of part test' if found.rows else ''}. Choose the column with --label, or leave it out.")
     notes = [f"{plural(len(found.rows) - len(learnt), 'row')} of part test of {found.name} left out."] if len(learnt) < len(found.rows) else []
     return replace(found, rows=learnt, notes=[*found.notes, *notes])
+
+
+def _apart(extra: Rows, validation: set[str]) -> Rows:
+    """Without the rows that have the text of a validation row, which stays where it is. (Those of test rows are dropped with the training rows that have one.)"""
+    return replace(extra, rows=[r for r in extra.rows if not r.text or r.text.casefold() not in validation])
 
 
 def _others(source: Rows, labelled: Iterable[Row]) -> list[str]:

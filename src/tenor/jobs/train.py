@@ -242,15 +242,16 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
 
 
 def _seen_by(teaching: dict[str, store.Stored], start: Pretrained | None, order: Order, preset: Preset) -> list[str]:
-    """A sentence for each teacher, and a start that has learnt labels, that was trained on another division of the same source."""
+    """A sentence for each teacher, and a start that has learnt labels, that was trained on another division of the same source, or learnt one of the files here beside its own."""
     out = []
     known: dict[str, Mapping[str, Any]] = {folder: stored.config for folder, stored in teaching.items()}
     if start and start.labels:
         known[str(order.start)] = start.config
     for folder, c in known.items():
         same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
-        if c.get("source") == order.source and not same:
-            out.append(f"{folder} was trained on another division of {order.source}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")
+        shared = {str(c[key]) for key in ("source", "extra") if c.get(key)} & {order.source, str(order.test)}
+        if shared - ({order.source} if same and c.get("source") == order.source else set()):
+            out.append(f"{folder} was trained on another division of {' and '.join(sorted(shared))}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")
     return out
 
 

@@ -72,8 +72,8 @@ class Pipeline:
     def path(self) -> str:
         """Which kernel runs it, and why."""
         own, other = self.network.path, self.beside.network.path if self.beside else ""
-        what, _, why = other.partition(": ")
-        return own if other in ("", own) else f"{own}; beside it {what if why and own.endswith(why) else other}"
+        why = ": " + own.partition(": ")[2].partition(";")[0]
+        return own if other in ("", own) else f"{own}; beside it {other.replace(why, '')}"  # the reason, where it is the same, once
 
     @property
     def max_tokens(self) -> int:
