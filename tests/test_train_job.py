@@ -99,23 +99,17 @@ def test_extra_rows_beside_a_second_file_and_the_datas_own_parts(reviews, tmp_pa
     assert kept.findings.extra == 2
 
 
-def test_a_model_that_has_learnt_a_file_as_extra_says_so_when_it_is_asked_about_it_or_started_from(reviews, tmp_path):
-    train(order(tmp_path_rows(tmp_path), tmp_path / "m", extra=str(reviews)), lambda *_: None, Events())
-    stored = store.read(tmp_path / "m")
-    assert "has learnt from 300 rows of" in seen_in_training(stored, "m", str(reviews), None)[0]
-    for more in ({"start": tmp_path / "m"}, {"teachers": [tmp_path / "m"]}):
-        said = []
-        (tmp_path / "partly.csv").write_text(reviews.read_text() + "no label here,\n")
-        source = reviews if "start" in more else tmp_path / "partly.csv"
-        train(order(source, tmp_path / f"n{len(more)}{'start' in more}", **more, **({"test": str(reviews)} if source != reviews else {}), keep_overlap=True), lambda _, sentences: said.extend(sentences), Events())
-        assert any(f"another division of {reviews}" in s for s in said)
-
-
-def tmp_path_rows(folder):
-    """A file of its own."""
-    path = folder / "own.csv"
-    path.write_text("text,label\n" + "".join(f"own text {i},{('neg', 'pos')[i % 2]}\n" for i in range(40)))
-    return path
+def test_a_model_that_has_learnt_a_file_as_extra_says_so(reviews, tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("text,label\n" + "".join(f"own text {i},{('neg', 'pos')[i % 2]}\n" for i in range(40)))
+    partly = tmp_path / "partly.csv"
+    partly.write_text(own.read_text() + "no label here,\n")
+    train(order(own, tmp_path / "m", extra=str(reviews)), lambda *_: None, Events())
+    assert "has learnt from 300 rows of" in seen_in_training(store.read(tmp_path / "m"), "m", str(reviews), None)[0]
+    told: list[str] = []
+    train(order(reviews, tmp_path / "started", start=tmp_path / "m"), lambda _, sentences: told.extend(sentences), Events())
+    train(order(partly, tmp_path / "taught", teachers=[tmp_path / "m"], test=str(reviews), keep_overlap=True), lambda _, sentences: told.extend(sentences), Events())
+    assert sum(f"another division of {reviews}: it may know rows" in sentence for sentence in told) == 2
 
 
 @pytest.mark.parametrize(
