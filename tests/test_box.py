@@ -132,5 +132,10 @@ def test_what_is_written_of_it_is_what_was_measured():
     said = next(line for line in readme.splitlines() if "`reviews-en` is in the package" in line)
     assert f"{held_out['accuracy']:.1%}".replace("%", " %") in said and f"calibration error {held_out['calibration_error']:.3f}" in said
     assert f"{opinions['accuracy']:.0%}".replace("%", " %") in readme and f"{found['pairs'][0]['edited']:.2f} of the edits" in readme
+    means = {name: sum(values) / len(values) for name, values in json.loads((root / "benchmarks" / "results" / "sample.json").read_text())["accuracy"].items()}
+    assert f"cross-validated: {means['from_reviews_en']:.3f}, a linear model {means['linear']:.3f}, from nothing {means['from_nothing']:.3f}," in readme
+    assert f"its own test {found['sample_start']:.2f}, {found['sample_linear']:.2f} and {found['sample_scratch']:.2f}," in readme
+    kinds, linear = found["kinds"], next(row for row in found["pairs"] if "linear" in row["pairs"])
+    assert f"irony and understatement worst ({kinds['irony']:.2f} and {kinds['understated']:.2f})" in readme and f"learnt from them too: {linear['edited']:.2f})" in readme
     stored = store.read(SHIPPED)
     assert held_out["accuracy"] == stored.metrics["shrunk"]["check"]["accuracy_after"] and seen_in_training(stored, REVIEWS, "imdb", None)
