@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import json
 import re
 import shlex
@@ -24,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from language import MODEL as LANGUAGE
 from language import pretrained
 from lessons import counts
 from lessons import write as write_lessons
-from minimal_pairs import CASES, REVIEW_PAIRS, Pair, json_lines, of_reviews, revisions, written
+from minimal_pairs import CASES, REVIEW_PAIRS, Pair, hash_of, json_lines, of_reviews, revisions, written
 from reviews import ARTICLE_SPLIT, RESULTS, ROOT, machine
 from tenor import store
 from tenor.box.names import FOLDER, REVIEWS
@@ -151,7 +149,7 @@ def card(stored: store.Stored, pipeline: Pipeline, found: dict[str, Any]) -> byt
     filled = text.format(
         network=described(pipeline),
         weights=f"{sum(w.size for w in stored.weights.values()):,}", kind=config["weights"], megabytes=f"{found['bytes'] / 1e6:.1f}", labels=", ".join(config["labels"]),
-        max_tokens=pipeline.max_tokens, command=config.get("command", ""), data="\n".join(f"- {s}" for s in metrics["data"]["sentences"]), table="\n".join(table),
+        max_tokens=pipeline.max_tokens, small_tokens=pipeline.text.max_tokens, command=config.get("command", ""), data="\n".join(f"- {s}" for s in metrics["data"]["sentences"]), table="\n".join(table),
         held_out="the last 5,000 rows of the article's split", error_is=ERROR_IS, calibrated=calibrated(None, metrics.get("calibration")), shrunk=shrunk(metrics["shrunk"]),
         kinds="\n".join(f"| {k} | {v:.2f} |" for k, v in found["kinds"].items()), failures="\n".join(f"- {got}: {given}" for given, got in found["failures"]),
         pairs="\n".join(f"| {r['pairs']}, {r['rows']} | {r['original']:.3f} | {r['edited']:.3f} ({r['edited_low']:.3f} to {r['edited_high']:.3f}) | {r['both']:.3f} ({r['both_low']:.3f} to {r['both_high']:.3f}) |" for r in found["pairs"]),
@@ -183,13 +181,13 @@ def main() -> None:
         rows = Path(folder) / "held-out.csv"
         held_out(rows)
         learnt = write_lessons(LESSONS)
-        lessons = hashlib.sha256("\n".join(map(str, pq.read_table(LESSONS).to_pylist())).encode()).hexdigest()[:16]
+        lessons = hash_of("\n".join(str(lesson._asdict()) for lesson in learnt))
         if not given.card:
             shrink(ShrinkOrder(str(trained(given.model)), target, WEIGHTS, str(rows), labels=("negative", "positive"), overwrite=True))
         stored = store.read(target)
         known = json.loads((RESULTS / "box.json").read_text()).get("lessons", lessons) if given.card else lessons
-        if stored.metrics["data"].get("extra") != learnt or known != lessons:
-            raise SystemExit(f"benchmarks/lessons has {learnt:,} lessons, and the model has learnt from {stored.metrics['data'].get('extra', 0):,}, or from others: its card would be wrong. Train it anew.")
+        if stored.metrics["data"].get("extra") != len(learnt) or known != lessons:
+            raise SystemExit(f"benchmarks/lessons has {len(learnt):,} lessons, and the model has learnt from {stored.metrics['data'].get('extra', 0):,}, or from others: its card would be wrong. Train it anew.")
         pipeline = Pipeline.rebuilt(stored)
         found: dict[str, Any] = {"lessons": lessons, "held_out_metrics": evaluate(str(rows), pipeline, None, None, None, "classes", False), "bytes": store.size(target)}
         found["opinions"] = evaluate(str(CASES / "short_opinions.jsonl"), pipeline, None, None, None, "classes", False)

@@ -74,19 +74,19 @@ def turned_sentences(text: str, edits: list[tuple[str, str]]) -> list[tuple[str,
     return found
 
 
-def write(path: Path) -> int:
-    """All lessons as a table of text and label, for `tenor train imdb --extra`; returns how many."""
+def write(path: Path) -> list[Lesson]:
+    """All lessons, as a table of text and label too, for `tenor train imdb --extra`."""
     reviews = read_rows(resolve("imdb")).rows[: ARTICLE_SPLIT[3]]
     found = lessons(r.text for r in reviews)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({name: [lesson[place] for lesson in found] for place, name in enumerate(Lesson._fields)}), path)
-    return len(found)
+    return found
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    print(f"{write(Path(sys.argv[1])):,} lessons")
+    print(f"{len(write(Path(sys.argv[1]))):,} lessons")
 
 
 if __name__ == "__main__":

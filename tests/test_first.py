@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -264,6 +265,16 @@ def test_each_of_several_trainings_is_announced_as_it_begins(request, run, partl
     heard = Heard()
     run(partly, start=request.getfixturevalue("language") if started else None, events=heard)
     assert heard.order == ["training", "begin"] * (2 if not few and not started else 3)
+
+
+@pytest.mark.parametrize("eight", ["", "; recurrent products in 8 bits"])
+def test_a_reason_that_holds_for_both_kernels_is_said_once(eight):
+    def path(reason: str, other: str) -> str:
+        own, beside = (SimpleNamespace(path=f"native {cell}, avx2 (amx: no), bfloat16: {why}{eight}") for cell, why in (("GRU", reason), ("LSTM", other)))
+        return Pipeline.path.fget(SimpleNamespace(network=own, beside=SimpleNamespace(network=beside)))
+
+    assert path("built", "built") == f"native GRU, avx2 (amx: no), bfloat16: built{eight}; beside it native LSTM, avx2 (amx: no), bfloat16{eight}"
+    assert path("built", "asked for").endswith(f"beside it native LSTM, avx2 (amx: no), bfloat16: asked for{eight}")
 
 
 def test_a_single_training_has_no_heading(partly, reviews, tmp_path):

@@ -1,33 +1,29 @@
 """What the model in the box learns from besides reviews: edits become rows of the other label, and nothing that is measured is among them."""
 
-import importlib
 import json
-import os
 import re
 from collections import Counter
-from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from conftest import needs_reviews
 from tenor import TenorError
 from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows
 from tenor.data.text import clean
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TEXT = 'It begins slowly. "What a bore!" said my friend. No. I agree with him, alas... The end is worse.'
 
 
 @pytest.fixture
-def made(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("lessons")
+def made(module_of_benchmarks):
+    return module_of_benchmarks("lessons")
 
 
 @pytest.fixture
-def cases(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("minimal_pairs")
+def cases(module_of_benchmarks):
+    return module_of_benchmarks("minimal_pairs")
 
 
 @pytest.mark.parametrize(
@@ -62,15 +58,12 @@ def test_an_edited_review_its_longer_sentences_and_both_sides_of_a_pair_are_less
         made.lessons(["Another."], folder)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("TENOR_DATA") or not (Path(os.environ["TENOR_DATA"]) / "imdb.parquet").exists(), reason="TENOR_DATA names no folder with imdb.parquet"
-)
+@needs_reviews
 def test_nothing_that_is_measured_is_a_lesson(made, cases, tmp_path):
     """Nor nearly: no lesson has three runs of five words in common with a case that was written for the project, nor half of its runs of eight with a held-out review."""
     path = tmp_path / "rows.parquet"
-    count = made.write(path)
-    rows = made.pq.read_table(path).to_pylist()
-    assert len(rows) == count
+    made.write(path)
+    rows = pq.read_table(path).to_pylist()
     texts, labels = [r["text"] for r in rows], Counter(r["label"] for r in rows)
     edits, short = (cases.json_lines(made.LESSONS / name) for name in ("review_edits.jsonl", "short_pairs.jsonl"))
     assert made.counts() == {"edited_reviews": len(edits), "short_pairs": len(short)} and abs(labels["positive"] - labels["negative"]) < 10

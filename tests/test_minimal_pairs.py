@@ -1,6 +1,5 @@
 """Pairs of a real review and its edit: the reviews are found by their hashes, the edits fit or are refused."""
 
-import importlib
 import json
 import os
 from collections import Counter
@@ -10,17 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from conftest import needs_reviews
 from tenor import TenorError
 from tenor.data.text import clean
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TEXT = "Good cast.<br />The plot is good, I laughed; 8/10, and 8 again."
 
 
 @pytest.fixture
-def pairs(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("minimal_pairs")
+def pairs(module_of_benchmarks):
+    return module_of_benchmarks("minimal_pairs")
 
 
 def files(folder, key, edits):
@@ -58,9 +56,7 @@ def test_a_review_that_is_not_there_is_named(pairs, tmp_path):
         pairs.of_reviews(*files(tmp_path, "0123456789abcdef", []))
 
 
-@pytest.mark.skipif(
-    not os.environ.get("TENOR_DATA") or not (Path(os.environ["TENOR_DATA"]) / "imdb.parquet").exists(), reason="TENOR_DATA names no folder with imdb.parquet"
-)
+@needs_reviews
 def test_the_pairs_of_the_project_fit_their_reviews(pairs):
     found = pairs.of_reviews()
     assert len(found) >= 200 and len({p.original for p in found}) == len(found)

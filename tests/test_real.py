@@ -1,21 +1,18 @@
 """The main job on real film reviews, from the file to predictions, and the speed of reading them."""
 
 import csv
-import os
 import time
-from pathlib import Path
 
 import pytest
 
+from conftest import needs_reviews
 from tenor.config import TextConfig
 from tenor.data.datasets import DATA_SETS, find
 from tenor.data.sources import read_rows, table_of
 from tenor.data.tables import Report
 from tenor.data.text import Chunks, Tokenizer, clean
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("TENOR_DATA") or not (Path(os.environ["TENOR_DATA"]) / "imdb.parquet").exists(), reason="TENOR_DATA names no folder with imdb.parquet"
-)
+pytestmark = needs_reviews
 
 
 @pytest.fixture(scope="module")

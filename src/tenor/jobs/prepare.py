@@ -74,11 +74,9 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     parts = [r.part for r in source.rows]
     wish = order.preset(None)
     split = split_rows(targets.tolist(), parts, wish.split, wish.train.seed, len(second.rows) if second else None)
-    extra = _extra(order, progress) if order.extra else None
+    extra = _extra(order, {source.rows[i].text.casefold() for i in split.validation}, progress) if order.extra else None
     rows = source.rows
     if extra:
-        apart = _apart(extra, {source.rows[i].text.casefold() for i in split.validation})
-        aside, extra = len(extra.rows) - len(apart.rows), apart
         more = match_labels([r.label for r in extra.rows], names, extra.name, "The training rows have")
         rows = [*rows, *(r._replace(label=names[i]) for r, i in zip(extra.rows, more, strict=True))]  # "pos" may stand where "positive" is meant
         targets = np.concatenate([targets, more])
@@ -101,9 +99,8 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     if extra:
         if not findings.extra:
             raise TenorError(f"--extra names more rows to learn from; each of {order.extra} has the text of a validation or test row. Give others, or leave it out.")
-        left = f" {plural(aside, 'other')} left out, with the text of a validation row." if aside else ""
-        notes.insert(0, f"{plural(findings.extra, 'row')} of the training rows {'is' if findings.extra == 1 else 'are'} of {order.extra}.{left}")
-    others = _others(source, rows if second is None else (*rows, *test_rows))
+        notes.insert(0, f"{plural(findings.extra, 'row')} of the training rows {'is' if findings.extra == 1 else 'are'} of {order.extra}.")
+    others = _others(source, [*rows, *(second.rows if second else [])])
     if not others and (order.teachers or wish.language):
         learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
         raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or {way}.")
@@ -114,20 +111,17 @@ def _read(source: str, order: Order, progress: Progress | None) -> Rows:
     return read_rows(resolve(source, progress), order.text, order.label, order.stars, order.skip_bad, others=bool(order.teachers or order.preset(None).language))
 
 
-def _extra(order: Order, progress: Progress | None) -> Rows:
-    """More rows that train; those of part test are left out."""
+def _extra(order: Order, validation: set[str], progress: Progress | None) -> Rows:
+    """More rows that train. Those of part test are left out, and those with a text of `validation` (folded), which stays where it is; check_rows drops those with the text of a test row."""
     assert order.extra
     found = _read(order.extra, order, progress)
     learnt = [r for r in found.rows if not is_test(r.part)]
     if not learnt:
         raise TenorError(f"--extra names more labelled rows to learn from; {found.name} has none{' but those of part test' if found.rows else ''}. Choose the column with --label, or leave it out.")
-    notes = [f"{plural(len(found.rows) - len(learnt), 'row')} of part test of {found.name} left out."] if len(learnt) < len(found.rows) else []
-    return replace(found, rows=learnt, notes=[*found.notes, *notes])
-
-
-def _apart(extra: Rows, validation: set[str]) -> Rows:
-    """Without the rows that have the text of a validation row, which stays where it is. (Those of test rows are dropped with the training rows that have one.)"""
-    return replace(extra, rows=[r for r in extra.rows if not r.text or r.text.casefold() not in validation])
+    apart = [r for r in learnt if not r.text or r.text.casefold() not in validation]
+    lost = {"of part test": len(found.rows) - len(learnt), "with the text of a validation row": len(learnt) - len(apart)}
+    notes = [f"{plural(count, 'row')} {which} of {found.name} left out." for which, count in lost.items() if count]
+    return replace(found, rows=apart, notes=[*found.notes, *notes])
 
 
 def _others(source: Rows, labelled: Iterable[Row]) -> list[str]:

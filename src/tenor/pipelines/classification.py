@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tenor.cells.hardware import choose_device, choose_dtype, precision_of_stored
+from tenor.cells.reader import IN_8_BITS
 from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, build, check
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
@@ -72,7 +73,7 @@ class Pipeline:
     def path(self) -> str:
         """Which kernel runs it, and why."""
         own, other = self.network.path, self.beside.network.path if self.beside else ""
-        why = ": " + own.partition(": ")[2].partition(";")[0]
+        why = ": " + own.removesuffix(IN_8_BITS).rpartition(": ")[2]
         return own if other in ("", own) else f"{own}; beside it {other.replace(why, '')}"  # the reason, where it is the same, once
 
     @property
