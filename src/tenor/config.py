@@ -42,7 +42,7 @@ class ModelConfig:
     embedding_dropout: float = 0.0
     dropout: float = 0.0  # between layers and before the dense output
     weight_dropout: float = 0.0  # on the recurrent weights, drawn once a batch; of models that generate
-    networks: int = 1  # that learn side by side and answer with their mean (models/ensemble.py); of classifiers
+    networks: int = 1  # that learn side by side and answer with their mean (models/ensemble.py)
     tied: bool = False  # tokens are foretold with the vectors that they are read with; of models that generate
 
 
@@ -93,6 +93,7 @@ class TranscribeConfig:
     cell: Cell = "lstm"
     layers: int = 2
     hidden: int = 128  # units a direction
+    networks: int = 1  # that learn side by side and answer with their mean
     bidirectional: bool = True
     dropout: float = 0.0  # between layers and before the dense output
     input_dropout: float = 0.0  # on what each layer reads, drawn once a sound
@@ -105,6 +106,7 @@ class TagConfig:
     cell: Cell = "lstm"
     layers: int = 1
     hidden: int = 128  # units a direction
+    networks: int = 1  # that learn side by side and answer with their mean
     embedding: int = 100  # size of a word's vector
     bidirectional: bool = True
     spelling: Literal["recurrent", "convolution", "none"] = "recurrent"  # how the characters of a word are read

@@ -21,6 +21,7 @@ class Tagger(Estimator):
     Args:
         cell: "lstm", "gru" or "rnn"; None, here and below: the preset's.
         layers, hidden, embedding: sizes.
+        networks: that learn side by side and answer with their mean.
         epochs, batch_size, learning_rate: of the training; a batch is so many sentences.
         vocab: words at most.
         validation: share (or number) of sentences that choose the epoch; 0 keeps the last epoch.
@@ -45,6 +46,7 @@ class Tagger(Estimator):
         layers: int | None = None,
         hidden: int | None = None,
         embedding: int | None = None,
+        networks: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -58,6 +60,7 @@ class Tagger(Estimator):
         self.layers = layers
         self.hidden = hidden
         self.embedding = embedding
+        self.networks = networks
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

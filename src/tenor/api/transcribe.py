@@ -29,6 +29,7 @@ class Transcriber(Estimator):
     Args:
         cell: "lstm", "gru" or "rnn"; None, here and below: the preset's.
         layers, hidden: sizes; units a direction.
+        networks: that learn side by side and answer with their mean.
         epochs, batch_size, learning_rate: of the training; a batch is so many strings of recordings.
         tokens: what is written down, "word" or "char"; None: words where they are few and occur often.
         join: recordings at most that a training joins to one; 1: none.
@@ -54,6 +55,7 @@ class Transcriber(Estimator):
         cell: Cell | None = None,
         layers: int | None = None,
         hidden: int | None = None,
+        networks: int | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -67,6 +69,7 @@ class Transcriber(Estimator):
         self.cell = cell
         self.layers = layers
         self.hidden = hidden
+        self.networks = networks
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

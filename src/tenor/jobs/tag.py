@@ -29,7 +29,7 @@ from tenor.training.tag import divided, fit, in_spans, not_in_iob2
 
 class Taggers:
     shown: Literal["accuracy", "loss"] = "accuracy"
-    options: frozenset[str] = frozenset({"label", "one_way", "vocab", "embedding", "beside"})
+    options: frozenset[str] = frozenset({"label", "one_way", "vocab", "embedding", "beside", "networks"})
 
     def preset(self, **changes: Any) -> Preset:
         return tag_preset(**changes)
@@ -77,8 +77,9 @@ class Taggers:
         spelling = {"recurrent": f", spelling by {m.cell.upper()} {m.character_hidden}", "convolution": f", spelling by {m.character_hidden} filters", "none": ""}[m.spelling]
         both = "bidirectional " if m.bidirectional else ""
         beside = f"; beside them the column {', '.join(made.beside)}" if made.beside else ""
+        several = f"{m.networks} networks together, each of " if m.networks > 1 else ""
         return [
-            f"embedding {m.embedding}{spelling}, {m.layers} x {both}{m.cell.upper()} {m.hidden}, a chain over {len(known.marks)} {'marks of spans, ends included' if known.ends else 'tags'}",
+            f"{several}embedding {m.embedding}{spelling}, {m.layers} x {both}{m.cell.upper()} {m.hidden}, a chain over {len(known.marks)} {'marks of spans, ends included' if known.ends else 'tags'}",
             f"Words: {len(known.words):,} and {len(known.characters):,} characters known{beside}",
             f"Tags: {_listed(known.tags, 50)}",
         ]

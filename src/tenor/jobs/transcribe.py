@@ -32,7 +32,7 @@ from tenor.training.transcribe import fit, joined
 
 class Transcribing:
     shown: Literal["accuracy", "loss"] = "accuracy"
-    options: frozenset[str] = frozenset({"one_way", "tokens"})
+    options: frozenset[str] = frozenset({"one_way", "tokens", "networks"})
 
     def preset(self, **changes: Any) -> Preset:
         return transcribe_preset(**changes)
@@ -65,7 +65,8 @@ class Transcribing:
         m, kind = made.model, {"word": "words", "char": "characters"}[made.symbols.kind]
         both = "bidirectional " if m.bidirectional else ""
         sounds = f"{made.rate:,} samples a second, {made.sound.bands} bands, steps of {made.sound.stack * 10} ms"
-        return [f"{m.layers} x {both}{m.cell.upper()} {m.hidden}, CTC", f"Sounds: {sounds}; {kind}, {len(made.symbols) - 1} in the vocabulary"]
+        several = f"{m.networks} networks together, each of " if m.networks > 1 else ""
+        return [f"{several}{m.layers} x {both}{m.cell.upper()} {m.hidden}, CTC", f"Sounds: {sounds}; {kind}, {len(made.symbols) - 1} in the vocabulary"]
 
     def card(self, title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
         return transcriber_card(title, config, metrics, history)

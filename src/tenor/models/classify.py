@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,15 +13,8 @@ from tenor.config import ModelConfig
 from tenor.data.batches import Batch, by_length, pack
 from tenor.data.text import Ragged
 from tenor.models.encoder import Encoder
-
-
-class Scores(NamedTuple):
-    """What a batch gave: the mean loss (to differentiate), rows that were right, rows, tokens."""
-
-    loss: Tensor
-    right: int
-    rows: int
-    tokens: int
+from tenor.models.ensemble import Ensemble
+from tenor.models.scores import Scores
 
 
 class Network(Protocol):
@@ -43,6 +36,8 @@ class TextClassifier(nn.Module):
         dtype: of the recurrent layers' products.
     """
 
+    reads = 1  # of a batch's parts, its forward
+
     def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.encoder = Encoder(vocab, config, dtype)
@@ -54,7 +49,7 @@ class TextClassifier(nn.Module):
 
     @property
     def members(self) -> list[TextClassifier]:
-        """Itself: one network alone (see models/ensemble.py)."""
+        """Itself: one network alone (see Classifiers)."""
         return [self]
 
     @property
@@ -81,20 +76,33 @@ class TextClassifier(nn.Module):
 
     def scores(self, batch: Batch, targets: Tensor) -> Scores:
         """targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken."""
-        return graded(self(batch), batch, targets)
+        return self.graded(self(batch), batch, targets)
+
+    def graded(self, logits: Tensor, batch: Batch, targets: Tensor) -> Scores:
+        """logits: as forward's. targets: as of scores."""
+        taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
+        wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
+        if logits.shape[1] == 1:
+            loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
+            guessed = (logits[:, 0] > 0).long()
+        else:
+            loss = F.cross_entropy(logits, taken)
+            guessed = logits.argmax(1)
+        return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
 
 
-def graded(logits: Tensor, batch: Batch, targets: Tensor) -> Scores:
-    """logits: [B, 1] or [B, labels]. targets: as TextClassifier.scores."""
-    taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
-    wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
-    if logits.shape[1] == 1:
-        loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
-        guessed = (logits[:, 0] > 0).long()
-    else:
-        loss = F.cross_entropy(logits, taken)
-        guessed = logits.argmax(1)
-    return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
+class Classifiers(Ensemble[TextClassifier]):
+    """Several that answer together."""
+
+    @property
+    def logits(self) -> int:
+        return self.members[0].logits
+
+
+def classifier(vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> TextClassifier | Classifiers:
+    """As TextClassifier, or `config.networks` of them; its `members` are the single ones."""
+    made = [TextClassifier(vocab, labels, config, dtype) for _ in range(config.networks)]
+    return made[0] if len(made) == 1 else Classifiers(made)
 
 
 def read_logits(model: Network, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,13 @@ class Crf(nn.Module):
         self.first = nn.Parameter(torch.zeros(tags))
         self.after = nn.Parameter(torch.zeros(tags, tags))  # [from, to]
         self.last = nn.Parameter(torch.zeros(tags))
+
+    @classmethod
+    def mean(cls, chains: Sequence[Crf]) -> Crf:
+        """Whose score of a way is the mean of what these give it."""
+        made = cls(len(chains[0].first)).to(chains[0].first)
+        made.load_state_dict({name: torch.stack([chain.state_dict()[name] for chain in chains]).mean(0) for name in made.state_dict()})
+        return made
 
     def forward(self, scores: Tensor, tags: Tensor, sizes: Tensor) -> Tensor:
         """scores [N, K] of each word's tags, and the right tags [N] -> the sum over sentences of -ln p(right tags), in nats."""

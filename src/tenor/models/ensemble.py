@@ -1,61 +1,78 @@
-"""Many-to-one by several networks together."""
+"""Several networks of one shape that answer together, of any kind."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from tenor.config import ModelConfig
-from tenor.data.batches import Batch
-from tenor.models.classify import Scores, TextClassifier, graded
+from tenor.models.scores import Scores
 
 
-class Ensemble(nn.Module):
-    """Classifiers of one shape that answer with the mean of their logits (Hansen and Salamon 1990, IEEE PAMI 12(10)).
+class Single(Protocol):
+    """What a network can do that answers with others."""
+
+    reads: int  # how many parts of a batch its forward takes: the first ones; the others are what is right
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def graded(self) -> Any:
+        """What it said, and the batch -> Scores."""
+
+    def freeze(self) -> None: ...
+    def __call__(self, *read: Any) -> Any: ...
+
+
+Member = TypeVar("Member", bound=Single)
+
+
+class Ensemble(nn.Module, Generic[Member]):
+    """Networks that answer with the mean of what each says (Hansen and Salamon 1990, IEEE PAMI 12(10)).
 
     They see the same batches and differ by their first weights and by what is dropped; each learns from its own answer, or they
     would lean on each other (Lakshminarayanan et al. 2017, arXiv 1612.01474v3).
-
-    Args:
-        vocab, labels, config, dtype: as TextClassifier; `config.networks` of them, at least 2.
     """
 
-    def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, networks: Iterable[Member]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(TextClassifier(vocab, labels, config, dtype) for _ in range(config.networks))
+        self.networks = nn.ModuleList(networks)  # type: ignore[arg-type]
 
     @property
-    def members(self) -> list[TextClassifier]:
+    def members(self) -> list[Member]:
         return list(self.networks)  # type: ignore[arg-type]
-
-    @property
-    def logits(self) -> int:
-        return self.members[0].logits
 
     @property
     def path(self) -> str:
         return self.members[0].path
 
     def freeze(self) -> None:
-        """As TextClassifier.freeze."""
+        """As a member's."""
         if self.training:
             self.eval()
         for network in self.members:
             network.freeze()
 
-    def forward(self, batch: Batch) -> Tensor:
-        """-> logits [B, 1] or [B, labels], at the batch's places."""
-        return torch.stack([network(batch) for network in self.members]).mean(0)
+    def forward(self, *read: Any) -> Tensor:
+        """-> as a member's"""
+        return self.together([network(*read) for network in self.members])
 
-    def scores(self, batch: Batch, targets: Tensor) -> Scores:
-        """As TextClassifier.scores; while training the loss is the mean of the losses that the networks have alone."""
+    def together(self, said: list[Tensor]) -> Tensor:
+        """The answer, of what each of them said."""
+        return torch.stack(said).mean(0)
+
+    def graded(self, said: Tensor, *batch: Any) -> Scores:
+        """As a member's, of the answer that is given."""
+        scores: Scores = self.members[0].graded(said, *batch)
+        return scores
+
+    def scores(self, *batch: Any) -> Scores:
+        """As a member's; while training the loss is the mean of the losses that the networks have alone."""
+        each = [network(*batch[: network.reads]) for network in self.members]
+        answered = self.graded(self.together(each).detach(), *batch)
         if not self.training:
-            return graded(self(batch), batch, targets)
-        each = [network(batch) for network in self.members]
-        together = graded(torch.stack(each).mean(0).detach(), batch, targets)
-        return together._replace(loss=torch.stack([graded(logits, batch, targets).loss for logits in each]).mean())
-
-
-def classifier(vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> TextClassifier | Ensemble:
-    """The network of these settings; its `members` are the single ones."""
-    return (TextClassifier if config.networks == 1 else Ensemble)(vocab, labels, config, dtype)
+            return answered
+        losses = [network.graded(said, *batch).loss for network, said in zip(self.members, each, strict=True)]
+        return answered._replace(loss=torch.stack(losses).mean())

@@ -19,8 +19,8 @@ from tenor.config import ModelConfig
 from tenor.data.streams import IGNORED, Segment
 from tenor.data.text import PAD, UNK
 from tenor.errors import TenorError
-from tenor.models.classify import Scores
 from tenor.models.encoder import CELLS
+from tenor.models.scores import Scores
 
 # The network -----------------------------------------------------------------------------------------------------------
 

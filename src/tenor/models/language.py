@@ -11,9 +11,9 @@ from tenor.config import ModelConfig
 from tenor.data.batches import Batch
 from tenor.data.text import UNK
 from tenor.errors import TenorError
-from tenor.models.classify import Scores
 from tenor.models.encoder import Encoder
 from tenor.models.sampled_softmax import sampled_softmax
+from tenor.models.scores import Scores
 
 
 class LanguageModel(nn.Module):

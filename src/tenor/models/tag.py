@@ -18,9 +18,10 @@ from tenor.data.batches import by_length
 from tenor.data.lexicon import Encoded, Lexicon, TagBatch, batch_of
 from tenor.data.spans import marks_spans, span_scores
 from tenor.data.text import UNK
-from tenor.models.classify import Scores
 from tenor.models.crf import Crf
 from tenor.models.encoder import CELLS
+from tenor.models.ensemble import Ensemble
+from tenor.models.scores import Scores
 
 # The network -----------------------------------------------------------------------------------------------------------
 
@@ -34,6 +35,7 @@ class Tagger(nn.Module):
         dtype: of the recurrent layers' products.
     """
 
+    reads = 1  # of a batch's parts, its forward
     tag_of_mark: Tensor
 
     def __init__(self, lexicon: Lexicon, config: TagConfig, dtype: torch.dtype = torch.float32) -> None:
@@ -90,10 +92,36 @@ class Tagger(nn.Module):
 
     def scores(self, batch: TagBatch) -> Scores:
         """-> mean nats a word. `rows` are words. What is right is told by the best way through the sentence, in training by each word's own scores, which cost nothing."""
-        scores, tags = self(batch), batch.tags.to(self.output.weight.device)
-        loss = self.chain(scores, tags, batch.sizes) / len(tags)
-        said = scores.detach().argmax(1) if self.training else self.chain.best(scores, batch.sizes)
-        return Scores(loss, int((self.tag_of_mark[said] == self.tag_of_mark[tags]).sum()), len(tags), len(tags))
+        return self.graded(self(batch), batch)
+
+    def graded(self, scores: Tensor, batch: TagBatch) -> Scores:
+        """scores: as forward's."""
+        return graded(scores, batch, self.chain, self.tag_of_mark, self.training)
+
+
+def graded(scores: Tensor, batch: TagBatch, chain: Crf, tag_of_mark: Tensor, training: bool) -> Scores:
+    tags = batch.tags.to(scores.device)
+    loss = chain(scores, tags, batch.sizes) / len(tags)
+    said = scores.detach().argmax(1) if training else chain.best(scores, batch.sizes)
+    return Scores(loss, int((tag_of_mark[said] == tag_of_mark[tags]).sum()), len(tags), len(tags))
+
+
+class Taggers(Ensemble[Tagger]):
+    """Several that answer together: with the mean of their words' scores and of their chains', and so with the mean score of each way through a sentence."""
+
+    @property
+    def chain(self) -> Crf:
+        return Crf.mean([network.chain for network in self.members])
+
+    def graded(self, scores: Tensor, batch: TagBatch) -> Scores:
+        """As Tagger.graded."""
+        return graded(scores, batch, self.chain, self.members[0].tag_of_mark, self.training)
+
+
+def tagger(lexicon: Lexicon, config: TagConfig, dtype: torch.dtype = torch.float32) -> Tagger | Taggers:
+    """As Tagger, or `config.networks` of them."""
+    made = [Tagger(lexicon, config, dtype) for _ in range(config.networks)]
+    return made[0] if len(made) == 1 else Taggers(made)
 
 
 class Spelling(nn.Module):
@@ -133,14 +161,14 @@ class Spelling(nn.Module):
 # Decoding and main metric ------------------------------------------------------------------------------------------------
 
 
-def tagged(model: Tagger, data: Encoded, batch_size: int = 64) -> np.ndarray:
+def tagged(model: Tagger | Taggers, data: Encoded, batch_size: int = 64) -> np.ndarray:
     """-> [N] the number of each word's mark (Lexicon.marks), in the order of `data`."""
     model.freeze()
-    out = np.empty(len(data.tags), np.int64)
+    out, chain = np.empty(len(data.tags), np.int64), model.chain
     with torch.inference_mode():
         for rows in by_length(data.forms.lengths, batch_size):
             batch = batch_of(data, rows)
-            out[batch.places] = model.chain.best(model(batch), batch.sizes).cpu().numpy()
+            out[batch.places] = chain.best(model(batch), batch.sizes).cpu().numpy()
     return out
 
 

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from tenor.cells.dropout import dropout
 from tenor.config import TranscribeConfig
 from tenor.data.recordings import BLANK
-from tenor.models.classify import Scores
 from tenor.models.encoder import CELLS
+from tenor.models.ensemble import Ensemble
+from tenor.models.scores import Scores
 
 # The network -----------------------------------------------------------------------------------------------------------
 
@@ -29,6 +30,8 @@ class SpeechNetwork(nn.Module):
         config: the network's sizes and dropouts.
         dtype: of the recurrent layers' products.
     """
+
+    reads = 2  # of a batch's parts, its forward
 
     def __init__(self, features: int, symbols: int, config: TranscribeConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -59,12 +62,28 @@ class SpeechNetwork(nn.Module):
 
         A row is right if the best way says its targets. `tokens` of the result are steps.
         """
-        logs = self(steps, lengths)
+        return self.graded(self(steps, lengths), steps, lengths, targets, sizes)
+
+    def graded(self, logs: Tensor, steps: Tensor, lengths: Tensor, targets: Tensor, sizes: Tensor) -> Scores:  # noqa: ARG002
+        """logs: as forward's. The others: as of scores."""
         loss = F.ctc_loss(logs, targets.to(logs.device), lengths, sizes, blank=BLANK)
         ends = sizes.cumsum(0).tolist()
         wanted = [targets[end - size : end].tolist() for end, size in zip(ends, sizes.tolist(), strict=True)]
         right = sum(a == b for a, b in zip(greedy(logs.detach(), lengths), wanted, strict=True))
         return Scores(loss, right, len(lengths), int(lengths.sum()))
+
+
+class SpeechNetworks(Ensemble[SpeechNetwork]):
+    """Several that answer together, with the mean of their probabilities at each step."""
+
+    def together(self, said: list[Tensor]) -> Tensor:
+        return torch.stack(said).logsumexp(0) - math.log(len(said))
+
+
+def speech_network(features: int, symbols: int, config: TranscribeConfig, dtype: torch.dtype = torch.float32) -> SpeechNetwork | SpeechNetworks:
+    """As SpeechNetwork, or `config.networks` of them."""
+    made = [SpeechNetwork(features, symbols, config, dtype) for _ in range(config.networks)]
+    return made[0] if len(made) == 1 else SpeechNetworks(made)
 
 
 # Decoding --------------------------------------------------------------------------------------------------------------

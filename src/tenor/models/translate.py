@@ -20,8 +20,8 @@ from tenor.config import TranslateConfig
 from tenor.data.pieces import BREAK
 from tenor.data.text import PAD, UNK
 from tenor.errors import TenorError
-from tenor.models.classify import Scores
 from tenor.models.encoder import CELLS
+from tenor.models.scores import Scores
 from tenor.models.token_loss import token_loss
 
 # The network -----------------------------------------------------------------------------------------------------------

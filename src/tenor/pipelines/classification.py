@@ -14,9 +14,8 @@ from tenor.config import Device, ModelConfig, ReadingPrecision, TextConfig, buil
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Ragged, Tokenizer, cut
 from tenor.errors import TenorError
-from tenor.models.classify import read_logits, shares
+from tenor.models.classify import classifier, read_logits, shares
 from tenor.models.encoder import reads_8_bits
-from tenor.models.ensemble import classifier
 from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task

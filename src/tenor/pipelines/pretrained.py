@@ -18,8 +18,7 @@ from tenor.data.columns import same_labels
 from tenor.data.pairs import PAIRS, Pairs
 from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
-from tenor.models.classify import TextClassifier
-from tenor.models.ensemble import Ensemble
+from tenor.models.classify import Classifiers, TextClassifier
 from tenor.pipelines.classification import parted, share_of
 from tenor.store import Stored, read
 
@@ -109,7 +108,7 @@ class Pretrained:
             return [{k: v if places == [0, 1] else -v for k, v in output.items()} for output in self.outputs]
         return [{k: v[places] for k, v in output.items()} for output in self.outputs]
 
-    def give(self, network: TextClassifier | Ensemble, labels: Sequence[Any]) -> None:
+    def give(self, network: TextClassifier | Classifiers, labels: Sequence[Any]) -> None:
         """Put encoder and answers into a classifier of these labels.
 
         Raises:

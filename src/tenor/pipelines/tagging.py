@@ -14,7 +14,7 @@ from tenor.config import Device, ModelConfig, ReadingPrecision, TagConfig, build
 from tenor.data.lexicon import Lexicon, folded
 from tenor.data.tagged import Sentence
 from tenor.errors import TenorError, plural
-from tenor.models.tag import Tagger, measured, tagged
+from tenor.models.tag import measured, tagged, tagger
 from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
@@ -34,7 +34,7 @@ class Tagging:
             raise TenorError("Precision int8 is for reading with a classifier; a model that tags has none. Use bfloat16 or float32.")
         self.lexicon, self.model = lexicon, model
         where = choose_device(device)
-        self.network = Tagger(lexicon, model, choose_dtype(precision, where, ModelConfig(cell=model.cell, hidden=model.hidden))).to(where)
+        self.network = tagger(lexicon, model, choose_dtype(precision, where, ModelConfig(cell=model.cell, hidden=model.hidden))).to(where)
 
     @property
     def path(self) -> str:
@@ -91,7 +91,7 @@ class Tagging:
         model = build(TagConfig, stored.config.get("model", {}))
         check(model)
         lexicon = Lexicon.from_json(stored.tokenizer)
-        fitted = fitting(lambda: Tagger(lexicon, model), stored.weights)
+        fitted = fitting(lambda: tagger(lexicon, model), stored.weights)
         made = cls(lexicon, model, device, precision)
         made.take(fitted)
         return made

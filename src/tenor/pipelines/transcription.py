@@ -18,7 +18,7 @@ from tenor.data.joined import batch_of
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
 from tenor.errors import TenorError
-from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.models.transcribe import beam_search, distance, greedy, speech_network
 from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
@@ -50,7 +50,7 @@ class Transcription:
         if precision == "int8":
             raise TenorError("Precision int8 is for reading with a classifier; a model that transcribes has none. Use bfloat16 or float32.")
         where = choose_device(device)
-        self.network = SpeechNetwork(sound.bands * sound.stack, len(symbols), model, choose_dtype(precision, where, model)).to(where)
+        self.network = speech_network(sound.bands * sound.stack, len(symbols), model, choose_dtype(precision, where, model)).to(where)
 
     @property
     def path(self) -> str:
@@ -122,7 +122,7 @@ class Transcription:
         if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise TenorError(f"config.json says at which rate the model hears, {LOWEST_RATE:,} to {HIGHEST_RATE:,} samples a second; it says {rate!r}. Copy the model folder again.")
         symbols = _symbols(stored.tokenizer)
-        fitted = fitting(lambda: SpeechNetwork(sound.bands * sound.stack, len(symbols), model), stored.weights)
+        fitted = fitting(lambda: speech_network(sound.bands * sound.stack, len(symbols), model), stored.weights)
         made = cls(symbols, sound, model, rate, device, precision)
         made.take(fitted)
         return made
