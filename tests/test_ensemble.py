@@ -1,4 +1,4 @@
-"""Several networks that answer together."""
+"""Several classifiers that answer together; tests of the other kinds stand with them."""
 
 from __future__ import annotations
 

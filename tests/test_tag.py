@@ -1,5 +1,6 @@
 """Models that tag: what they learn, that stopping costs nothing, and what they refuse."""
 
+import itertools
 import json
 import random
 
@@ -60,6 +61,27 @@ def test_it_learns_spelling_context_on_both_sides_and_spans(made):
     found = made.measure(others)
     assert found["spans"]["f1"] > 0.97 and found["accuracy"] > 0.97 and set(found["spans"]["kinds"]) == {"PER", "GO", "STAY"}
     assert made.tags([Sentence(["Zzzzson", "ran", "left", "it", "up"]), Sentence([]), Sentence(["left", "it", "down"])]) == [["B-PER", "O", "B-GO", "O", "O"], [], ["B-STAY", "O", "O"]]
+
+
+def test_several_answer_with_the_mean_score_of_each_way_through_a_sentence(tmp_path):
+    """The best of all ways, found by scoring every one of them by each network alone."""
+    three = fit(sentences(30, 6), [], preset(networks=3, epochs=1, hidden=5))[0]
+    store.write(tmp_path / "m", three.stored({}, {}, []), {})
+    again = Tagging.rebuilt(store.read(tmp_path / "m"), precision="float32")
+    others = [s._replace(words=s.words[:3], tags=s.tags[:3]) for s in sentences(12, 7)]
+    encoded = three.lexicon.encode(others)
+    for at, other in enumerate(others):
+        batch = batch_of(encoded, np.array([at]))
+        scores = {}
+        with torch.no_grad():
+            for member in three.network.members:
+                member.eval()
+                own = member(batch)
+                for way in itertools.product(range(len(three.lexicon.marks)), repeat=len(other.words)):
+                    scores[way] = scores.get(way, 0.0) + float(member.chain.way(own, torch.tensor(way), batch.sizes))
+        best = max(scores, key=scores.__getitem__)
+        said = [three.lexicon.tags[three.lexicon.tag_of_mark[n]] for n in best]
+        assert three.tags([other]) == again.tags([other]) == [said]
 
 
 def test_a_sentence_is_tagged_the_same_alone_and_among_others(made):

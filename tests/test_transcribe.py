@@ -25,6 +25,7 @@ from tenor.data.sound import Sound
 from tenor.jobs.predict import predict_file
 from tenor.jobs.transcribe import Transcripts
 from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.pipelines.transcription import Transcription
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit, joined
 
@@ -190,6 +191,25 @@ def test_any_rate_and_company_give_the_same_words(made):
     assert made.transcribe([Sound(np.zeros(16_000, np.float32), 8000)])[0].seconds == 2
     with pytest.raises(TenorError, match="beam must be at least 1"):
         made.transcribe(sounds, 0)
+
+
+def test_several_answer_with_the_mean_of_their_probabilities(tmp_path):
+    two = fit(recordings(24, 0), [], RATE, transcribe_preset(**(SMALL | {"networks": 2, "epochs": 2, "hidden": 7})))[0]
+    store.write(tmp_path / "m", two.stored({}, {}, []), {})
+    again = Transcription.rebuilt(store.read(tmp_path / "m"), precision="float32")
+    one, other = two.network.members
+    assert again.path == one.path
+    steps, lengths = torch.randn(9, 3, 12 * two.sound.stack), torch.tensor([9, 7, 4])
+    two.network.eval()
+    with torch.no_grad():
+        each = [network(steps, lengths).exp() for network in (one, other)]
+        assert float((each[0] - each[1]).abs().max()) > 1e-3
+        for model in (two, again):
+            torch.testing.assert_close(model.network(steps, lengths).exp(), (each[0] + each[1]) / 2, rtol=1e-4, atol=1e-6)
+    batch = next(iter(unchanged(recordings(6, 1), two.symbols, two.sound, RATE, 0)))
+    two.network.train()
+    loss = two.network.scores(*batch).loss
+    torch.testing.assert_close(loss, (one.scores(*batch).loss + other.scores(*batch).loss) / 2)  # no dropout: each learns from its own answer
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
