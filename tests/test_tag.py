@@ -66,6 +66,10 @@ def test_it_learns_spelling_context_on_both_sides_and_spans(made):
 def test_several_answer_with_the_mean_score_of_each_way_through_a_sentence(tmp_path):
     """The best of all ways, found by scoring every one of them by each network alone."""
     three = fit(sentences(30, 6), [], preset(networks=3, epochs=1, hidden=5))[0]
+    torch.manual_seed(6)
+    for member in three.network.members:  # chains that differ, and decide
+        for p in member.chain.parameters():
+            torch.nn.init.normal_(p, std=3)
     store.write(tmp_path / "m", three.stored({}, {}, []), {})
     again = Tagging.rebuilt(store.read(tmp_path / "m"), precision="float32")
     others = [s._replace(words=s.words[:3], tags=s.tags[:3]) for s in sentences(12, 7)]
