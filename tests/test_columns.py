@@ -93,14 +93,14 @@ def test_ratings_of_ten_that_are_of_five():
 
 
 def test_stars_of_five_and_of_ten():
-    assert stars_to_sentiment(["1", "2", "3 stars", "★★★★", "5/5"], 5) == ["negative", "negative", None, "positive", "positive"]
-    assert stars_to_sentiment(["1", "4/10", "5", "6", "7", "10"], 10) == ["negative", "negative", None, None, "positive", "positive"]
+    assert stars_to_sentiment(["1", "2", "3 stars", "★★★★", "5/5"], 5, "a.csv") == ["negative", "negative", None, "positive", "positive"]
+    assert stars_to_sentiment(["1", "4/10", "5", "6", "7", "10"], 10, "a.csv") == ["negative", "negative", None, None, "positive", "positive"]
 
 
 @pytest.mark.parametrize("wrong", ["good", "6", "4.5", "-1", "4/10"])
 def test_what_is_no_rating_is_named(wrong):
     with pytest.raises(TenorError, match=rf"from 0 to 5; got '{wrong}'.*--label"):
-        stars_to_sentiment(["1", wrong], 5)
+        stars_to_sentiment(["1", wrong], 5, "a.csv")
 
 
 @pytest.mark.parametrize("cells", [["review", "sentiment"], ["Text", "0"], ["name", "thing"], [" LABEL ", "a long first column of many words"]])

@@ -64,6 +64,17 @@ def test_every_format_keeps_columns_values_and_order(tmp_path, pipeline, kind_in
     assert os.listdir(tmp_path) in ([source.name, out.name], [out.name, source.name])
 
 
+def test_texts_of_words_that_it_does_not_know_are_told(pipeline, tmp_path):
+    known = pipeline.tokenizer
+    answerer = Labels(pipeline)
+    answers = answerer.answers(["early late xyzzy", "xyzzy late", "qwrt xyzzy", "", "early"])
+    assert [a["tokens_unknown"] for a in answers] == [1, 1, 2, 0, 0] and all(known.encode(["xyzzy qwrt"]).values == 1)
+    assert "1 of 2 tokens unknown" in answerer.line("xyzzy late", answers[1]) and "unknown" not in answerer.line("early late xyzzy", answers[0])
+    assert answerer.totals()["texts_unknown"] == 2
+    assert any(w.startswith("Of 2 texts half of the words or more are none that the model knows") for w in answerer.warnings())
+    assert not any("knows" in w for w in Labels(pipeline).warnings())
+
+
 def test_blocks_do_not_change_the_answers(tmp_path, pipeline, monkeypatch):
     rng = np.random.default_rng(1)
     rows = [{"n": i, "text": " ".join(rng.choice(["early", "late", "food", "it"], rng.integers(0, 30)))} for i in range(50)]

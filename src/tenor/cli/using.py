@@ -25,6 +25,7 @@ from tenor.cli.options import (
     TextColumnName,
     check_heard,
 )
+from tenor.data.files import check_exists
 from tenor.errors import TenorError, plural
 from tenor.terminal import Talk, counting, err, out, show_table
 
@@ -94,6 +95,8 @@ def answer(
     """What a command does that answers texts, a file, or the lines of a pipe. open_model: makes the Answerer, once the options are known to fit each other."""
     if bool(texts) == (source is not None):
         raise TenorError(f'Give texts, or a file with -i (one of the two): {command} "a text" -m MODEL, or {command} -i FILE -o FILE -m MODEL; -i - reads the lines of a pipe.')
+    if source is not None and source != "-":
+        check_exists(Path(source))
     if source is not None and source != "-" and target is None:
         raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")
     if target is not None and source in (None, "-"):

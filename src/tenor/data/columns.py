@@ -137,11 +137,12 @@ def _places(known: Sequence[object]) -> dict[str, int]:
     return index
 
 
-def stars_to_sentiment(labels: Sequence[str], scale: int) -> list[str | None]:
+def stars_to_sentiment(labels: Sequence[str], scale: int, source: str) -> list[str | None]:
     """Ratings to negative and positive; the middle is no label (as IMDb's own: up to 4 of 10 negative, from 7 positive).
 
     Args:
         scale: 5 (up to 2 negative, from 4 positive) or 10. Said by the user: a file need not use all of its scale.
+        source: the file's name, for the error.
 
     Raises:
         TenorError: a label that is no rating on this scale.
@@ -151,7 +152,7 @@ def stars_to_sentiment(labels: Sequence[str], scale: int) -> list[str | None]:
     for label in set(labels):
         n, of = _stars(label), _OF.search(label)
         if n is None or n > scale or (of and int(of[1]) != scale):
-            raise TenorError(f"--stars {scale} needs ratings from 0 to {scale}; got {label!r}. Choose the right column with --label, or the other scale.")
+            raise TenorError(f"--stars {scale} needs ratings from 0 to {scale}; {source} has {label!r}. Choose the right column with --label, or the other scale.")
         meaning[label] = None if low < n < high else "positive" if n >= high else "negative"
     return [meaning[x] for x in labels]
 

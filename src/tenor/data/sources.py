@@ -56,7 +56,7 @@ def read_rows(path: Path, text: str | None = None, label: str | None = None, sta
     result = _read_tree(path, *tree, others=others) if tree else _read_table(path, text, label, skip_bad, others=others)
     labels: Sequence[str | None] = col.same_spelling([r.label for r in result.rows])
     if stars != "classes":
-        labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars))
+        labels = col.stars_to_sentiment([r.label for r in result.rows], int(stars), result.name)
         result.notes += col.scale_in_doubt([r.label for r in result.rows], int(stars))
     kept = [r._replace(label=x) for r, x in zip(result.rows, labels, strict=True) if x is not None]
     if len(kept) < len(result.rows):

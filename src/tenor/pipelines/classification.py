@@ -90,8 +90,12 @@ class Pipeline:
 
     def probabilities(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, labels] probabilities and [rows] tokens of each text before cutting."""
-        logits, lengths = self.logits(texts)
-        return shares(logits, self.temperature), lengths
+        ids = self.tokenizer.encode(texts)
+        return self.probabilities_of(ids), ids.lengths
+
+    def probabilities_of(self, ids: Ragged) -> np.ndarray:
+        """Texts as uncut ids of the tokenizer -> [rows, labels]."""
+        return shares(self.logits_of(ids), self.temperature)
 
     def logits(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Cleaned texts -> [rows, 1] (two labels) or [rows, labels] scores without the temperature, and [rows] tokens of each text before cutting."""
