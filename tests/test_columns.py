@@ -99,7 +99,7 @@ def test_stars_of_five_and_of_ten():
 
 @pytest.mark.parametrize("wrong", ["good", "6", "4.5", "-1", "4/10"])
 def test_what_is_no_rating_is_named(wrong):
-    with pytest.raises(TenorError, match=rf"from 0 to 5; got '{wrong}'.*--label"):
+    with pytest.raises(TenorError, match=rf"from 0 to 5; a.csv has '{wrong}'.*--label"):
         stars_to_sentiment(["1", wrong], 5, "a.csv")
 
 
