@@ -64,7 +64,7 @@ def test_every_format_keeps_columns_values_and_order(tmp_path, pipeline, kind_in
     assert os.listdir(tmp_path) in ([source.name, out.name], [out.name, source.name])
 
 
-def test_texts_of_words_that_it_does_not_know_are_told(pipeline, tmp_path):
+def test_texts_of_words_that_it_does_not_know_are_told(pipeline):
     known = pipeline.tokenizer
     answerer = Labels(pipeline)
     answers = answerer.answers(["early late xyzzy", "xyzzy late", "qwrt xyzzy", "", "early"])

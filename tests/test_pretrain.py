@@ -86,6 +86,26 @@ def test_a_classifier_starts_where_pretraining_ended(texts, reviews, tenor, tmp_
     assert train(again, silent, Events())["finished"]  # a classifier is a start too
 
 
+def test_several_classifiers_start_from_one_language_model(texts, reviews, tmp_path):
+    run(order(texts, tmp_path / "p"), silent, Events())
+    start = store.read(tmp_path / "p")
+
+    def trained(out, start, **changes):
+        return train(Order(str(reviews), out, lambda rows, start=None: preset_of("base", rows, start, epochs=1, learning_rate=1e-9, **changes), start=start, baseline=False), silent, Events())
+
+    trained(tmp_path / "m", tmp_path / "p", networks=3)
+    made = store.read(tmp_path / "m")
+    assert made.config["model"]["networks"] == 3 and len(made.weights) == 3 * (len(start.weights) + 2)
+    for name, weight in start.weights.items():
+        for i in range(3):
+            np.testing.assert_allclose(made.weights[f"networks.{i}.{name}"], weight, atol=1e-5)
+    assert np.abs(made.weights["networks.0.output.weight"] - made.weights["networks.1.output.weight"]).min() > 1e-6  # what begins anew differs
+    with pytest.raises(TenorError, match="a classifier of 3 networks, and so is what it makes: networks cannot be chosen"):
+        trained(tmp_path / "n", tmp_path / "m", networks=3)
+    trained(tmp_path / "n", tmp_path / "m")
+    assert store.read(tmp_path / "n").config["model"]["networks"] == 3
+
+
 def test_resuming_gives_the_same_weights(texts, tmp_path):
     run(order(texts, tmp_path / "whole"), silent, Events())
 

@@ -100,7 +100,7 @@ def train(
     fixed = [name for name in (("vocab", "tokens") if preset == "best" else GIVEN) if changes[name] is not None]
     if start and fixed:
         given = "--one-way" if fixed[0] == "bidirectional" else f"--{fixed[0]}"
-        raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out{'' if fixed[0] == 'networks' else ', or pretrain with it'}.")
+        raise TenorError(f"--from takes tokens and sizes from {start}, so {given} cannot be chosen. Leave it out, or pretrain with it.")
     order = Order(
         source, out_folder, lambda rows, start=None: preset_of(preset, rows, start, **changes), test=test, extra=extra, start=start, teachers=teacher or (), text=text, label=label,
         stars=stars, keep_overlap=keep_overlap, skip_bad=skip_bad, baseline=baseline, resume=resume, overwrite=overwrite, command=command,

@@ -109,12 +109,13 @@ class Pretrained:
         return [{k: v[places] for k, v in output.items()} for output in self.outputs]
 
     def give(self, network: TextClassifier | Classifiers, labels: Sequence[Any]) -> None:
-        """Put encoder and answers into a classifier of these labels.
+        """Put encoder and answers into a classifier of these labels; several networks all start from one language model.
 
         Raises:
             TenorError: the sizes differ.
         """
-        for member, encoder in zip(network.members, self.encoders, strict=True):
+        encoders = self.encoders if self.labels else [*self.encoders] * len(network.members)
+        for member, encoder in zip(network.members, encoders, strict=True):
             _give(encoder, member.encoder)
         for member, output in zip(network.members, self.answers(labels, network.members[0].encoder.config), strict=False):  # no answers: they begin anew
             member.output.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in output.items()})

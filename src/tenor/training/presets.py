@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tenor.config import ModelConfig, SplitConfig, Start, TextConfig, TrainConfig, build
-from tenor.errors import TenorError, nearest
+from tenor.errors import TenorError, nearest, plural
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,14 @@ FINE_TUNE = Preset(
 OTHER_WORDS = 4.0
 
 # What a training that starts from a model takes from it, and nobody else can choose.
-GIVEN = ("cell", "layers", "hidden", "embedding", "bidirectional", "networks", "vocab", "tokens")
+GIVEN = ("cell", "layers", "hidden", "embedding", "bidirectional", "vocab", "tokens")
 
 
 def _fine_tuning(name: str, rows: int | None, given: Start) -> Preset:
     """The start's tokens (pairs of words too) and sizes, and settings that keep what it knows; article keeps its own settings."""
     text, model, classifier = given
     start = ARTICLE if name == "article" else FINE_TUNE
-    sizes = {key: getattr(model, key) for key in ("cell", "layers", "hidden", "embedding", "bidirectional", "networks")}
+    sizes = {key: getattr(model, key) for key in ("networks", "cell", "layers", "hidden", "embedding", "bidirectional")}
     start = replace(start, text=replace(start.text, tokens=text.tokens, vocab=text.vocab, pairs=text.pairs), model=replace(start.model, **sizes))
     if name == "article":
         return start
@@ -157,6 +157,8 @@ def preset(name: str, rows: int | None = None, start: Start | None = None, **cha
     if start and start.classifier and name == "best":
         raise TenorError("--preset best starts from a language model (tenor pretrain), and this is a classifier. Give it with --teacher instead, or train from it with another preset.")
     if start and name != "best":
+        if start.classifier and changes.get("networks") is not None:
+            raise TenorError(f"What the training starts from is a classifier of {plural(start.model.networks, 'network')}, and so is what it makes: networks cannot be chosen. Leave it out, or start from a language model.")
         return changed(_fine_tuning(name, rows, start), changes)
     found = PRESETS[name]
     if start:  # the small networks begin anew, on its tokens: what starts from it stands beside them (training/first.py)
