@@ -1,7 +1,7 @@
 """The numbers of docs/results.md for speech: spoken digits alone, connected, and of a speaker never heard; kinds of cell; speed.
 
     TENOR_DATA=... python benchmarks/digits.py                everything, about half an hour of an idle core
-    TENOR_DATA=... python benchmarks/digits.py heard speed    some of: heard, unheard, cells, speed
+    TENOR_DATA=... python benchmarks/digits.py heard speed    some of: heard, together (three networks that answer together), unheard, cells, speed
 
 Each part writes benchmarks/results/digits_PART.json with commands, machine, versions and commit. Test takes are read by the last command of
 each training, `tenor evaluate`, and by the one test of `tenor train`. Connected digits are test takes of one speaker, joined to strings of 3 to 8 with
@@ -32,6 +32,7 @@ from tenor.data.recordings import Recording, read_recordings, whole
 DIGITS = Path(os.environ.get("TENOR_DATA", ".")) / "digits.parquet"
 SEED, PASSES = 1, 4
 UNHEARD_EPOCHS, CELL_EPOCHS = 36, 20  # fewer than the preset's: what they compare shows sooner
+NETWORKS = 3
 KEPT = ("rows", "right", "accuracy", "accuracy_low", "accuracy_high", "words", "word_errors", "word_error_rate", "character_error_rate")
 
 
@@ -81,6 +82,10 @@ def heard(folder: Path) -> dict[str, Any]:
     return {"training": trained(DIGITS, folder / "digits"), "connected": connected(folder / "digits", folder)}
 
 
+def together(folder: Path) -> dict[str, Any]:
+    return {"training": trained(DIGITS, folder / "digits", "--networks", NETWORKS), "connected": connected(folder / "digits", folder)}
+
+
 def unheard(folder: Path) -> dict[str, Any]:
     """Five trainings, each without one speaker."""
     found = {}
@@ -115,7 +120,7 @@ def speed(folder: Path) -> dict[str, Any]:
     return found
 
 
-PARTS = {"heard": heard, "unheard": unheard, "cells": cells, "speed": speed}
+PARTS = {"heard": heard, "together": together, "unheard": unheard, "cells": cells, "speed": speed}
 
 
 def main() -> None:
