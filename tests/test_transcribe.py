@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from conftest import StopAfter
 from sounds import RATE, recordings, tone, write_wav
@@ -24,7 +25,7 @@ from tenor.data.recordings import Recording, Symbols, of_whole, whole
 from tenor.data.sound import Sound
 from tenor.jobs.predict import predict_file
 from tenor.jobs.transcribe import Transcripts
-from tenor.models.transcribe import SpeechNetwork, beam_search, distance, greedy
+from tenor.models.transcribe import SpeechNetwork, all_ways, beam_search, distance, greedy, most_probable
 from tenor.pipelines.transcription import Transcription
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit, joined
@@ -64,6 +65,20 @@ def test_a_wide_beam_sums_over_all_ways(seed, steps, symbols):
     for h in found:
         assert math.exp(h.log) == pytest.approx(sums[tuple(h.symbols)], rel=1e-9)
     assert [h.log for h in found] == sorted((h.log for h in found), reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("networks", "steps", "symbols"), [(2, 4, 3), (3, 5, 4), (2, 1, 3)])
+def test_of_several_the_mean_probability_of_what_is_said_decides(seed, networks, steps, symbols):
+    logs = np.stack([random_logs(100 * seed + n, steps, symbols) for n in range(networks)])
+    each = [all_sums(own) for own in logs]
+    mean = {said: sum(sums[said] for sums in each) / networks for said in each[0]}
+    best = max(mean, key=mean.__getitem__)
+    found = most_probable(logs, width=10**6, least=0)
+    assert tuple(found.symbols) == best and math.exp(found.log) == pytest.approx(mean[best], rel=1e-6)
+    ways = {collapsed(tuple(own.argmax(1).tolist())) for own in logs}
+    assert tuple(most_probable(logs, 1).symbols) == max(ways, key=mean.__getitem__)
+    assert all_ways(logs[0], [[1] * (steps + 1), []])[0] == -math.inf
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -193,23 +208,24 @@ def test_any_rate_and_company_give_the_same_words(made):
         made.transcribe(sounds, 0)
 
 
-def test_several_answer_with_the_mean_of_their_probabilities(tmp_path):
-    two = fit(recordings(24, 0), [], RATE, transcribe_preset(**(SMALL | {"networks": 2, "epochs": 2, "hidden": 7})))[0]
+def test_several_answer_together(tmp_path):
+    """The loss, and what is said, by the mean of the probabilities that each gives a whole text; every network learns from its own answer."""
+    two = fit(recordings(24, 0), [], RATE, transcribe_preset(**(SMALL | {"networks": 2, "epochs": 6, "hidden": 7})))[0]
     store.write(tmp_path / "m", two.stored({}, {}, []), {})
     again = Transcription.rebuilt(store.read(tmp_path / "m"), precision="float32")
     one, other = two.network.members
     assert again.path == one.path
-    steps, lengths = torch.randn(9, 3, 12 * two.sound.stack), torch.tensor([9, 7, 4])
-    two.network.eval()
-    with torch.no_grad():
-        each = [network(steps, lengths).exp() for network in (one, other)]
-        assert float((each[0] - each[1]).abs().max()) > 1e-3
-        for model in (two, again):
-            torch.testing.assert_close(model.network(steps, lengths).exp(), (each[0] + each[1]) / 2, rtol=1e-4, atol=1e-6)
     batch = next(iter(unchanged(recordings(6, 1), two.symbols, two.sound, RATE, 0)))
+    with torch.no_grad():
+        losses = [[F.ctc_loss(n(*batch[:2])[:, i : i + 1], words, t, size, reduction="sum") for n in (one, other)] for i, (words, t, size) in enumerate(zip(batch.targets.split(batch.sizes.tolist()), batch.lengths[:, None], batch.sizes[:, None], strict=True))]
+        together = [-math.log((math.exp(-a) + math.exp(-b)) / 2) / size for (a, b), size in zip(losses, batch.sizes.tolist(), strict=True)]
+        assert float(two.network.eval().scores(*batch).loss) == pytest.approx(np.mean(together), rel=1e-4)
+        assert min(abs(float(a - b)) for a, b in losses) > 1e-3
+    said, read = two.transcribe([Sound(of_whole(r.samples), RATE) for r in recordings(12, 2)]), again.transcribe([Sound(of_whole(r.samples), RATE) for r in recordings(12, 2)])
+    assert [s.text for s in said] == [s.text for s in read] and all(0 < s.probability <= 1 for s in said)
     two.network.train()
-    loss = two.network.scores(*batch).loss
-    torch.testing.assert_close(loss, (one.scores(*batch).loss + other.scores(*batch).loss) / 2)  # no dropout: each learns from its own answer
+    loss = two.network.scores(*batch).loss  # there is no dropout
+    torch.testing.assert_close(loss, (one.scores(*batch).loss + other.scores(*batch).loss) / 2)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])

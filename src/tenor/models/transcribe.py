@@ -74,10 +74,24 @@ class SpeechNetwork(nn.Module):
 
 
 class SpeechNetworks(Ensemble[SpeechNetwork]):
-    """Several that answer together, with the mean of their probabilities at each step."""
+    """Several that answer together: the probability of what is said is the mean of what they give it.
+
+    Not the mean at each step: they say the same word at other steps. On connected digits of validation takes two networks had 34 and
+    32 words wrong, with the mean of each step's probabilities 33, of their logarithms 295, with that of what is said 28 (of 992).
+    """
 
     def together(self, said: list[Tensor]) -> Tensor:
-        return torch.stack(said).logsumexp(0) - math.log(len(said))
+        """-> [N, T, B, V]"""
+        return torch.stack(said)
+
+    def graded(self, logs: Tensor, steps: Tensor, lengths: Tensor, targets: Tensor, sizes: Tensor) -> Scores:  # noqa: ARG002
+        """As SpeechNetwork.graded, of logs [N, T, B, V]; what is right is told of each one's best way."""
+        losses = torch.stack([F.ctc_loss(own, targets.to(own.device), lengths, sizes, blank=BLANK, reduction="none") for own in logs])  # [N, B]
+        loss = (math.log(len(logs)) - (-losses).logsumexp(0)) / sizes.to(losses.device).clamp(min=1)
+        ends, right = sizes.cumsum(0).tolist(), 0
+        for row, (length, size) in enumerate(zip(lengths.tolist(), sizes.tolist(), strict=True)):
+            right += most_probable(logs[:, :length, row].cpu().numpy(), 1).symbols == targets[ends[row] - size : ends[row]].tolist()
+        return Scores(loss.mean(), right, len(lengths), int(lengths.sum()))
 
 
 def speech_network(features: int, symbols: int, config: TranscribeConfig, dtype: torch.dtype = torch.float32) -> SpeechNetwork | SpeechNetworks:
@@ -104,6 +118,34 @@ class Hypothesis(NamedTuple):
 
 
 NEVER = -math.inf
+
+
+def most_probable(logs: np.ndarray, width: int, least: float = 1e-4) -> Hypothesis:
+    """What is most probably said.
+
+    Args:
+        logs: [N, T, V] of N networks; each proposes what its own search finds, and judges what the others propose.
+        width, least: as of beam_search; 1: each proposes its best way alone, and of one network the probability is that way's.
+    """
+    if width > 1:
+        proposed = [beam_search(own, width, least) for own in logs]
+    else:
+        ways = greedy(torch.from_numpy(logs).transpose(0, 1), torch.full((len(logs),), logs.shape[1]))
+        proposed = [[Hypothesis(way, float(own.max(1).sum()))] for way, own in zip(ways, logs, strict=True)]
+    if len(logs) == 1:
+        return proposed[0][0]
+    candidates = [list(c) for c in dict.fromkeys(tuple(h.symbols) for found in proposed for h in found)]
+    judged = np.logaddexp.reduce([all_ways(own, candidates) for own in logs]) - math.log(len(logs))
+    best = int(judged.argmax())
+    return Hypothesis(candidates[best], float(judged[best]))
+
+
+def all_ways(logs: np.ndarray, said: Sequence[Sequence[int]]) -> np.ndarray:
+    """[T, V] -> of each of these the logarithm of its probability, all ways to say it together (Graves et al. 2006); NEVER where there are too few steps."""
+    sizes = torch.tensor([len(symbols) for symbols in said])
+    targets = torch.tensor([s for symbols in said for s in symbols], dtype=torch.long)
+    each = torch.from_numpy(logs)[:, None].expand(-1, len(said), -1)
+    return -F.ctc_loss(each, targets, torch.full((len(said),), len(logs)), sizes, blank=BLANK, reduction="none").numpy()
 
 
 def beam_search(logs: np.ndarray, width: int, least: float = 1e-4) -> list[Hypothesis]:

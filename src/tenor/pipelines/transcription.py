@@ -18,7 +18,7 @@ from tenor.data.joined import batch_of
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
 from tenor.errors import TenorError
-from tenor.models.transcribe import beam_search, distance, greedy, speech_network
+from tenor.models.transcribe import distance, most_probable, speech_network
 from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
@@ -95,9 +95,9 @@ class Transcription:
             batch = batch_of(steps, [[]] * len(rows))
             with torch.inference_mode():
                 logs = self.network(batch.steps, batch.lengths).cpu()
-            for place, (row, way) in enumerate(zip(rows, greedy(logs, batch.lengths), strict=True)):
-                own = logs[: len(steps[place]), place].numpy()
-                symbols, log = beam_search(own, beam)[0] if beam > 1 else (way, float(own.max(1).sum()))
+            each = logs.numpy().reshape(-1, *logs.shape[-3:])  # [N, T, B, V]
+            for place, row in enumerate(rows):
+                symbols, log = most_probable(each[:, : len(steps[place]), place], beam)
                 found[row] = Said(self.symbols.decode(symbols), math.exp(min(0.0, log)), len(samples[row]) / self.rate)
         return [found[i] for i in range(len(samples))]
 
