@@ -50,7 +50,7 @@ from tenor.training.presets import preset
 LESSONS = ROOT / "runs" / "lessons.parquet"
 # Two small networks on vectors of 24, and a classifier from a language model that has read no test row: so it is under MOST_BYTES, and reads 5,000 reviews a second (docs/results.md).
 RECIPE = ("imdb", "--preset", "best", *ARTICLE_SPLIT, "--extra", LESSONS.relative_to(ROOT), "--from", LANGUAGE.relative_to(ROOT), "--networks", 2, "--embedding", 24)
-NEGATION = re.compile(r"\b(not|cannot|never|hardly)\b|n't\b")  # of the lessons' edited reviews 65 % have "not", 55 % "never" and 28 % "hardly" among their new words
+NEGATION = re.compile(r"\b(not|cannot|never|hardly)\b|n't\b")  # of the reviews that were edited first, for lessons, 65 % have "not", 55 % "never" and 28 % "hardly" among their new words
 WEIGHTS = "int8"
 MOST_BYTES = 8_000_000
 

@@ -23,6 +23,7 @@ from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows
 
 LESSONS = Path(__file__).parent / "lessons"
+EDITS = {"review_edits.jsonl": True, "whole_edits.jsonl": False}  # and whether an edited sentence alone mostly shows the verdict, so that it is a lesson too
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+")
 SHORTEST = 8  # words of a sentence that is a lesson by itself, before and after
 
@@ -33,22 +34,22 @@ class Lesson(NamedTuple):
 
 
 def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
-    """Each edited review, which its original stands beside among the rows; of each the sentences that an edit changes, as they were and edited; both sides of each pair of short opinions.
+    """Each edited review, which its original stands beside among the rows; of those that were edited sentence by sentence the sentences too, as they were and edited; both sides of each pair of short opinions.
 
     Args:
         reviews: cleaned texts, those of the edited reviews among them.
-        folder: has review_edits.jsonl (text_sha256 of the cleaned text, label, edits) and short_pairs.jsonl (positive, negative, about).
+        folder: has the files of EDITS (text_sha256 of the cleaned text, label, edits) and short_pairs.jsonl (positive, negative, about).
 
     Raises:
         TenorError: a review is missing, or an edit does not fit its text.
     """
-    rows = json_lines(folder / "review_edits.jsonl")
-    texts, found = by_hash(rows, reviews), []
-    for row in rows:
+    files = {name: json_lines(folder / name) for name in EDITS}
+    texts, found = by_hash([row for rows in files.values() for row in rows], reviews), []
+    for name, row in ((name, row) for name, rows in files.items() for row in rows):
         text, label = texts[row["text_sha256"]], row["label"]
         edits = phrases(text, row["edits"])
         found.append(Lesson(edited(text, edits), OTHER[label]))
-        for before, after in turned_sentences(text, edits):
+        for before, after in turned_sentences(text, edits) if EDITS[name] else ():
             if min(len(before.split()), len(after.split())) >= SHORTEST:
                 found += [Lesson(before, label), Lesson(after, OTHER[label])]
     for row in json_lines(folder / "short_pairs.jsonl"):
@@ -58,7 +59,7 @@ def lessons(reviews: Iterable[str], folder: Path = LESSONS) -> list[Lesson]:
 
 def counts(folder: Path = LESSONS) -> dict[str, int]:
     """How many there are: edited_reviews, short_pairs."""
-    return {"edited_reviews": len(json_lines(folder / "review_edits.jsonl")), "short_pairs": len(json_lines(folder / "short_pairs.jsonl"))}
+    return {"edited_reviews": sum(len(json_lines(folder / name)) for name in EDITS), "short_pairs": len(json_lines(folder / "short_pairs.jsonl"))}
 
 
 def turned_sentences(text: str, edits: list[tuple[str, str]]) -> list[tuple[str, str]]:

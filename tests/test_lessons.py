@@ -38,23 +38,29 @@ def test_sentences_that_an_edit_changes(made, edits, sentences):
     assert made.turned_sentences(TEXT, edits) == sentences
 
 
-def folder_of(tmp_path, key, edits, pair):
+WHOLE = "Nine sentences or one, it is all the same to me. I will see all nine of them again."
+
+
+def folder_of(tmp_path, hash_of, edits, pair):
+    key = hash_of(TEXT)
     (tmp_path / "review_edits.jsonl").write_text(json.dumps({"text_sha256": key, "label": "negative", "edits": [[TEXT.index(old), TEXT.index(old) + len(old), new] for old, new in edits]}) + "\n")
+    (tmp_path / "whole_edits.jsonl").write_text(json.dumps({"text_sha256": hash_of(WHOLE), "label": "positive", "edits": [[WHOLE.index("will"), WHOLE.index("will") + 4, "would sooner not"]]}) + "\n")
     (tmp_path / "short_pairs.jsonl").write_text(json.dumps({"about": "place", "positive": pair[0], "negative": pair[1]}) + "\n")
     return tmp_path
 
 
 def test_an_edited_review_its_longer_sentences_and_both_sides_of_a_pair_are_lessons(made, cases, tmp_path, monkeypatch):
-    folder = folder_of(tmp_path, cases.hash_of(TEXT), [["bore", "joy"], ["worse", "better"]], ("I would go again", "I would not go again"))
-    assert made.lessons(["Another.", TEXT], folder) == [
+    folder = folder_of(tmp_path, cases.hash_of, [["bore", "joy"], ["worse", "better"]], ("I would go again", "I would not go again"))
+    assert made.lessons(["Another.", TEXT, WHOLE], folder) == [
         (TEXT.replace("worse", "better").replace("bore", "joy"), "positive"),
+        (WHOLE.replace("will", "would sooner not"), "negative"),  # its sentences are none
         ("I would go again", "positive"),
         ("I would not go again", "negative"),
     ]
     monkeypatch.setattr(made, "SHORTEST", 4)  # "What a bore! has three words
-    assert made.lessons([TEXT], folder)[1:3] == [("The end is worse.", "negative"), ("The end is better.", "positive")]
-    assert len(made.lessons([TEXT], folder)) == 5
-    with pytest.raises(TenorError, match="1 of 1 are not among the texts"):
+    assert made.lessons([WHOLE, TEXT], folder)[1:3] == [("The end is worse.", "negative"), ("The end is better.", "positive")]
+    assert len(made.lessons([TEXT, WHOLE], folder)) == 6
+    with pytest.raises(TenorError, match="2 of 2 are not among the texts"):
         made.lessons(["Another."], folder)
 
 
@@ -65,7 +71,8 @@ def test_nothing_that_is_measured_is_a_lesson(made, cases, tmp_path):
     made.write(path)
     rows = pq.read_table(path).to_pylist()
     texts, labels = [r["text"] for r in rows], Counter(r["label"] for r in rows)
-    edits, short = (cases.json_lines(made.LESSONS / name) for name in ("review_edits.jsonl", "short_pairs.jsonl"))
+    edits = [row for name in made.EDITS for row in cases.json_lines(made.LESSONS / name)]
+    short = cases.json_lines(made.LESSONS / "short_pairs.jsonl")
     assert made.counts() == {"edited_reviews": len(edits), "short_pairs": len(short)} and abs(labels["positive"] - labels["negative"]) < 10
     pairs = [*cases.of_reviews(), *cases.revisions()]
     keys = {row["text_sha256"] for row in edits}
