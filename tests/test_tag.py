@@ -21,7 +21,7 @@ from tenor.jobs.kinds import TaskOrder, made_of
 from tenor.jobs.predict import predict_file
 from tenor.jobs.tag import KIND
 from tenor.jobs.train_task import train_task
-from tenor.models.tag import Tagger
+from tenor.models.tag import Tagger, tagged
 from tenor.pipelines.tagging import Tagging
 from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import fit
@@ -63,17 +63,24 @@ def test_it_learns_spelling_context_on_both_sides_and_spans(made):
     assert made.tags([Sentence(["Zzzzson", "ran", "left", "it", "up"]), Sentence([]), Sentence(["left", "it", "down"])]) == [["B-PER", "O", "B-GO", "O", "O"], [], ["B-STAY", "O", "O"]]
 
 
-def test_several_answer_with_the_mean_score_of_each_way_through_a_sentence(tmp_path):
-    """The best of all ways, found by scoring every one of them by each network alone."""
-    three = fit(sentences(30, 6), [], preset(networks=3, epochs=1, hidden=5))[0]
+@pytest.fixture
+def three() -> Tagging:
+    """Three whose words' scores and chains differ by as much as each other."""
+    made = fit(sentences(30, 6), [], preset(networks=3, epochs=1, hidden=5, once_dropout=0.0, dropout=0.0, embedding_dropout=0.0))[0]
     torch.manual_seed(6)
-    for member in three.network.members:  # chains that differ, and decide
-        for p in member.chain.parameters():
-            torch.nn.init.normal_(p, std=3)
+    for member in made.network.members:
+        for p in (*member.chain.parameters(), member.embedding.weight, member.spelling.embedding.weight):
+            torch.nn.init.normal_(p, std=1.5)
+        torch.nn.init.normal_(member.output.weight, std=4)
+    return made
+
+
+def test_several_answer_with_the_mean_score_of_each_way_through_a_sentence(three, tmp_path):
+    """The best of all ways, found by scoring every one of them by each network alone."""
     store.write(tmp_path / "m", three.stored({}, {}, []), {})
     again = Tagging.rebuilt(store.read(tmp_path / "m"), precision="float32")
     others = [s._replace(words=s.words[:3], tags=s.tags[:3]) for s in sentences(12, 7)]
-    encoded = three.lexicon.encode(others)
+    encoded, found = three.lexicon.encode(others), set()
     for at, other in enumerate(others):
         batch = batch_of(encoded, np.array([at]))
         scores = {}
@@ -84,8 +91,37 @@ def test_several_answer_with_the_mean_score_of_each_way_through_a_sentence(tmp_p
                 for way in itertools.product(range(len(three.lexicon.marks)), repeat=len(other.words)):
                     scores[way] = scores.get(way, 0.0) + float(member.chain.way(own, torch.tensor(way), batch.sizes))
         best = max(scores, key=scores.__getitem__)
-        said = [three.lexicon.tags[three.lexicon.tag_of_mark[n]] for n in best]
+        said = three.lexicon.said(np.array(best))
         assert three.tags([other]) == again.tags([other]) == [said]
+        with torch.no_grad():  # and the scores themselves, of a few ways
+            three.network.eval()
+            for way in list(scores)[::97]:
+                assert float(three.network.chain.way(three.network(batch), torch.tensor(way), batch.sizes)) == pytest.approx(scores[way] / 3, abs=1e-3)
+        found.add(tuple(said))
+    assert len(found) >= 4
+
+
+def test_several_learn_each_from_its_own_answer(three):
+    batch = batch_of(three.lexicon.encode(sentences(9, 8)), np.arange(9))
+    three.network.train().zero_grad()
+    together = three.network.scores(batch)
+    together.loss.backward()
+    whole = {name: p.grad.clone() for name, p in three.network.named_parameters() if p.grad is not None}
+    losses = []
+    for place, member in enumerate(three.network.members):
+        three.network.zero_grad()
+        loss = member.scores(batch).loss
+        loss.backward()
+        losses.append(float(loss.detach()))
+        for name in ("chain.after", "chain.last", "output.weight"):
+            torch.testing.assert_close(3 * whole[f"networks.{place}.{name}"], member.get_parameter(name).grad, rtol=1e-4, atol=1e-6)
+    assert float(together.loss.detach()) == pytest.approx(np.mean(losses), rel=1e-5)
+    with torch.no_grad():
+        chosen = three.network.eval().scores(batch)
+        data, tag = three.lexicon.encode(sentences(9, 8)), three.lexicon.tag_of_mark
+        assert chosen.right == sum(tag[said] == tag[right] for said, right in zip(tagged(three.network, data), data.tags, strict=True))
+        mean = three.network.chain(torch.stack([m(batch) for m in three.network.members]).mean(0), batch.tags, batch.sizes) / len(batch.tags)
+        assert float(chosen.loss) == pytest.approx(float(mean), rel=1e-5)
 
 
 def test_a_sentence_is_tagged_the_same_alone_and_among_others(made):
@@ -93,9 +129,9 @@ def test_a_sentence_is_tagged_the_same_alone_and_among_others(made):
     assert made.tags(others) == [made.tags([s])[0] for s in others]
 
 
-@pytest.mark.parametrize(("cell", "spelling"), [("lstm", "convolution"), ("rnn", "recurrent")])
-def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, tmp_path):
-    small = preset(cell=cell, spelling=spelling, epochs=3, dropout=0.3, embedding_dropout=0.2)
+@pytest.mark.parametrize(("cell", "spelling", "networks"), [("lstm", "convolution", 1), ("rnn", "recurrent", 2)])
+def test_stopped_and_gone_on_equals_undisturbed(cell, spelling, networks, tmp_path):
+    small = preset(cell=cell, spelling=spelling, networks=networks, epochs=3, dropout=0.3, embedding_dropout=0.2)
     rows, aside = sentences(40, 4), sentences(10, 5)  # 5 batches an epoch
     undisturbed = fit(rows, aside, small)[1]
     for steps in (1, 5, 8):

@@ -42,7 +42,7 @@ class ModelConfig:
     embedding_dropout: float = 0.0
     dropout: float = 0.0  # between layers and before the dense output
     weight_dropout: float = 0.0  # on the recurrent weights, drawn once a batch; of models that generate
-    networks: int = 1  # that learn side by side and answer with their mean (models/ensemble.py)
+    networks: int = 1  # that learn side by side and answer with their mean (models/ensemble.py); of classifiers
     tied: bool = False  # tokens are foretold with the vectors that they are read with; of models that generate
 
 

@@ -45,7 +45,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         device: "auto", "cpu" or "cuda".
         precision: "auto", "float32" or "bfloat16".
         start: a model to start from, pretrained or trained: a folder, or "reviews-en". Tokens, sizes and weights are then its own, and where the labels are
-            the same its answers too; a network that answers beside the others there is trained likewise and answers beside them again (history_ is of the others). cell, layers, hidden, embedding, bidirectional, vocab and tokens cannot be chosen; networks where it is a language model.
+            the same its answers too; a network that answers beside the others there is trained likewise and answers beside them again (history_ is of the others). cell, layers, hidden, embedding, bidirectional, vocab and tokens cannot be chosen, and networks only where the start is a language model.
 
     After `fit`: `classes_` [labels], `history_` (an entry an epoch), `best_epoch_`, `pipeline_`.
 

@@ -29,7 +29,7 @@ class Transcriber(Estimator):
     Args:
         cell: "lstm", "gru" or "rnn"; None, here and below: the preset's.
         layers, hidden: sizes; units a direction.
-        networks: that learn side by side and answer with their mean.
+        networks: that learn side by side; what they say is what has the greatest mean of their probabilities.
         epochs, batch_size, learning_rate: of the training; a batch is so many strings of recordings.
         tokens: what is written down, "word" or "char"; None: words where they are few and occur often.
         join: recordings at most that a training joins to one; 1: none.

@@ -43,7 +43,7 @@ def train(
     hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
     embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
     one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
-    networks: Annotated[int | None, typer.Option(help="Networks that learn side by side and answer with their mean (classify, tag, transcribe): a little more right, and as many times the time and the bytes.")] = None,
+    networks: Annotated[int | None, typer.Option(help="Networks that learn side by side and answer with their mean (classify, tag, transcribe; several classifiers may start --from one language model): mostly a little more right, and as many times the time and the bytes.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's rate (its peak, where the preset varies it).")] = None,

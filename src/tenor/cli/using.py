@@ -25,7 +25,6 @@ from tenor.cli.options import (
     TextColumnName,
     check_heard,
 )
-from tenor.data.files import check_exists
 from tenor.errors import TenorError, plural
 from tenor.terminal import Talk, counting, err, out, show_table
 
@@ -96,6 +95,8 @@ def answer(
     if bool(texts) == (source is not None):
         raise TenorError(f'Give texts, or a file with -i (one of the two): {command} "a text" -m MODEL, or {command} -i FILE -o FILE -m MODEL; -i - reads the lines of a pipe.')
     if source is not None and source != "-":
+        from tenor.data.files import check_exists
+
         check_exists(Path(source))
     if source is not None and source != "-" and target is None:
         raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")

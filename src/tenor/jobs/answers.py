@@ -71,7 +71,7 @@ class AskedTexts:
 class Labels(AskedTexts):
     """Of a classifier: label, probability (of that label), probabilities, tokens, tokens_cut (those that were beyond its reach), tokens_unknown (those that its vocabulary has not)."""
 
-    columns: Mapping[str, pa.DataType] = MappingProxyType({"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64()})
+    columns: Mapping[str, pa.DataType] = MappingProxyType({"label": pa.string(), "probability": pa.float64(), "tokens_cut": pa.int64(), "tokens_unknown": pa.int64()})
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -103,10 +103,15 @@ class Labels(AskedTexts):
         return answers
 
     def line(self, text: str, answer: Mapping[str, Any]) -> str:
-        lost = [f"{plural(answer['tokens_cut'], 'token')} cut"] if answer["tokens_cut"] else [] if answer["tokens"] else ["a text of no words"]
-        lost += [f"{answer['tokens_unknown']:,} of {plural(answer['tokens'], 'token')} unknown"] if _strange(answer) else []
-        told = f"  ({', '.join(lost)})" if lost else ""
-        return f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(text[:200])}{told}"
+        told = []
+        if not answer["tokens"]:
+            told.append("a text of no words")
+        if answer["tokens_cut"]:
+            told.append(f"{plural(answer['tokens_cut'], 'token')} cut")
+        if _strange(answer):
+            told.append(f"{answer['tokens_unknown']:,} of {plural(answer['tokens'], 'token')} unknown")
+        beside = f"  ({', '.join(told)})" if told else ""
+        return f"[bold]{escape(str(answer['label']))}[/bold]  {answer['probability']:.3f}  {escape(text[:200])}{beside}"
 
     def piped(self, text: str, answer: Mapping[str, Any]) -> str:
         return f"{answer['label']}\t{answer['probability']:.4f}\t{text}"
@@ -121,8 +126,7 @@ class Labels(AskedTexts):
     def warnings(self) -> list[str]:
         empty, strange = self.numbers["empty"], self.numbers["texts_unknown"]
         found = [f"{plural(empty, 'text')} without words, answered with what holds for a text of no words."] if empty else []
-        whose = "Of one text" if strange == 1 else f"Of {strange:,} texts"
-        return found + ([f"{whose} half of the words or more are none that the model knows (another language?): such an answer says little."] if strange else [])
+        return found + ([f"{plural(strange, 'text')} with half of the words or more unknown to the model (another language?): such answers say little."] if strange else [])
 
 
 def _strange(answer: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from tenor.box.names import BOX, model_folder, present
 from tenor.cells.hardware import describe
 from tenor.config import ModelConfig
-from tenor.jobs.kinds import kind_of, made_of
+from tenor.jobs.kinds import kind_of, made_of, several
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.results.report import calibrated, percent, shrunk, verdict
@@ -55,8 +55,7 @@ def described(found: Pipeline | Pretrained) -> str:
     """The networks that read and answer, for people."""
     if isinstance(found, Pretrained):
         return _sizes(found.model)
-    networks = f"{found.model.networks} networks together, each of " if found.model.networks > 1 else ""
-    own = f"{networks}{_sizes(found.model)}, {found.model.pooling} pooling"
+    own = f"{several(found.model.networks)}{_sizes(found.model)}, {found.model.pooling} pooling"
     return f"{own}; beside it, for {found.share:.2f} of the answer, {described(found.beside)}" if found.beside else own
 
 

@@ -122,3 +122,8 @@ def card_of(task: str) -> Callable[[str, dict[str, Any], dict[str, Any], Sequenc
 def use_of(task: str, folder: object) -> str:
     """The command to use a model with."""
     return COMMANDS[task].format(folder)
+
+
+def several(networks: int) -> str:
+    """Before the description of one of them."""
+    return f"{networks} networks together, each of " if networks > 1 else ""

@@ -16,7 +16,7 @@ from tenor.data.datasets import Progress, resolve
 from tenor.data.parts import is_test, part_of
 from tenor.data.tagged import Sentence, Sentences, read_sentences, words_of
 from tenor.errors import TenorError, plural
-from tenor.jobs.kinds import Parts, TaskOrder
+from tenor.jobs.kinds import Parts, TaskOrder, several
 from tenor.pipelines.tagging import Tagging
 from tenor.results.report import tagged_well, tagger_card
 from tenor.store import Stored
@@ -27,7 +27,7 @@ from tenor.training.presets_tag import tag_preset
 from tenor.training.tag import divided, fit, in_spans, not_in_iob2
 
 
-class Taggers:
+class TaggingWords:
     shown: Literal["accuracy", "loss"] = "accuracy"
     options: frozenset[str] = frozenset({"label", "one_way", "vocab", "embedding", "beside", "networks"})
 
@@ -77,9 +77,8 @@ class Taggers:
         spelling = {"recurrent": f", spelling by {m.cell.upper()} {m.character_hidden}", "convolution": f", spelling by {m.character_hidden} filters", "none": ""}[m.spelling]
         both = "bidirectional " if m.bidirectional else ""
         beside = f"; beside them the column {', '.join(made.beside)}" if made.beside else ""
-        several = f"{m.networks} networks together, each of " if m.networks > 1 else ""
         return [
-            f"{several}embedding {m.embedding}{spelling}, {m.layers} x {both}{m.cell.upper()} {m.hidden}, a chain over {len(known.marks)} {'marks of spans, ends included' if known.ends else 'tags'}",
+            f"{several(m.networks)}embedding {m.embedding}{spelling}, {m.layers} x {both}{m.cell.upper()} {m.hidden}, a chain over {len(known.marks)} {'marks of spans, ends included' if known.ends else 'tags'}",
             f"Words: {len(known.words):,} and {len(known.characters):,} characters known{beside}",
             f"Tags: {_listed(known.tags, 50)}",
         ]
@@ -107,7 +106,7 @@ class Taggers:
         return Tags(made)
 
 
-KIND = Taggers()
+KIND = TaggingWords()
 
 
 class Tags:

@@ -18,7 +18,7 @@ from tenor.data.sound import MOST_SECONDS, Sound, read_wav
 from tenor.data.tables import Record, Table
 from tenor.errors import TenorError, plural
 from tenor.jobs.answers import AskedTexts
-from tenor.jobs.kinds import Parts, TaskOrder
+from tenor.jobs.kinds import Parts, TaskOrder, several
 from tenor.pipelines.transcription import BEAM, Transcription
 from tenor.results.evaluate import interval
 from tenor.results.report import heard, transcriber_card
@@ -65,8 +65,7 @@ class Transcribing:
         m, kind = made.model, {"word": "words", "char": "characters"}[made.symbols.kind]
         both = "bidirectional " if m.bidirectional else ""
         sounds = f"{made.rate:,} samples a second, {made.sound.bands} bands, steps of {made.sound.stack * 10} ms"
-        several = f"{m.networks} networks together, each of " if m.networks > 1 else ""
-        return [f"{several}{m.layers} x {both}{m.cell.upper()} {m.hidden}, CTC", f"Sounds: {sounds}; {kind}, {len(made.symbols) - 1} in the vocabulary"]
+        return [f"{several(m.networks)}{m.layers} x {both}{m.cell.upper()} {m.hidden}, CTC", f"Sounds: {sounds}; {kind}, {len(made.symbols) - 1} in the vocabulary"]
 
     def card(self, title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
         return transcriber_card(title, config, metrics, history)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tenor import store
 from tenor.errors import TenorError
+from tenor.training.checkpoint import as_known_later
 from tenor.training.loop import CHECKPOINT, HISTORY
 
 Say = Callable[[str, list[str]], None]  # heading, sentences
@@ -62,10 +63,7 @@ def is_as_asked(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     for name, value in wanted.items():
         found = config.get(name)
         if isinstance(value, dict) and isinstance(found, dict):
-            found = {setting: meant for setting, meant in _LATER.items() if setting in value} | found
+            found = as_known_later(value) | found
         if found != value:
             return False
     return True
-
-
-_LATER = {"networks": 1}  # settings that older folders do not name, with what they mean there

@@ -36,7 +36,7 @@ class TextClassifier(nn.Module):
         dtype: of the recurrent layers' products.
     """
 
-    reads = 1  # of a batch's parts, its forward
+    reads = 1  # the batch, and not its targets
 
     def __init__(self, vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()

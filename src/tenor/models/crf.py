@@ -30,7 +30,7 @@ class Crf(nn.Module):
     def mean(cls, chains: Sequence[Crf]) -> Crf:
         """Whose score of a way is the mean of what these give it."""
         made = cls(len(chains[0].first)).to(chains[0].first)
-        made.load_state_dict({name: torch.stack([chain.state_dict()[name] for chain in chains]).mean(0) for name in made.state_dict()})
+        made.load_state_dict({name: torch.stack([getattr(chain, name).detach() for chain in chains]).mean(0) for name in made.state_dict()})
         return made
 
     def forward(self, scores: Tensor, tags: Tensor, sizes: Tensor) -> Tensor:

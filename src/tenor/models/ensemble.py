@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -19,9 +19,10 @@ class Single(Protocol):
     @property
     def path(self) -> str: ...
     @property
-    def graded(self) -> Any:
-        """What it said, and the batch -> Scores."""
+    def graded(self) -> Callable[..., Scores]:
+        """What its forward gave, and the batch -> Scores."""
 
+    def scores(self, *batch: Any) -> Scores: ...
     def freeze(self) -> None: ...
     def __call__(self, *read: Any) -> Any: ...
 
@@ -56,7 +57,7 @@ class Ensemble(nn.Module, Generic[Member]):
             network.freeze()
 
     def forward(self, *read: Any) -> Tensor:
-        """-> as a member's"""
+        """As a member's; -> what `together` makes of what each says."""
         return self.together([network(*read) for network in self.members])
 
     def together(self, said: list[Tensor]) -> Tensor:
@@ -65,14 +66,11 @@ class Ensemble(nn.Module, Generic[Member]):
 
     def graded(self, said: Tensor, *batch: Any) -> Scores:
         """As a member's, of the answer that is given."""
-        scores: Scores = self.members[0].graded(said, *batch)
-        return scores
+        return self.members[0].graded(said, *batch)
 
     def scores(self, *batch: Any) -> Scores:
-        """As a member's; while training the loss is the mean of the losses that the networks have alone."""
-        each = [network(*batch[: network.reads]) for network in self.members]
-        answered = self.graded(self.together(each).detach(), *batch)
+        """As a member's; while training loss and rows that were right are the means of what the networks have alone."""
         if not self.training:
-            return answered
-        losses = [network.graded(said, *batch).loss for network, said in zip(self.members, each, strict=True)]
-        return answered._replace(loss=torch.stack(losses).mean())
+            return self.graded(self(*batch[: self.members[0].reads]), *batch)
+        each: list[Scores] = [network.scores(*batch) for network in self.members]
+        return each[0]._replace(loss=torch.stack([s.loss for s in each]).mean(), right=round(sum(s.right for s in each) / len(each)))

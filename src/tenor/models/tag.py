@@ -35,7 +35,7 @@ class Tagger(nn.Module):
         dtype: of the recurrent layers' products.
     """
 
-    reads = 1  # of a batch's parts, its forward
+    reads = 1  # the batch is one part, its tags included
     tag_of_mark: Tensor
 
     def __init__(self, lexicon: Lexicon, config: TagConfig, dtype: torch.dtype = torch.float32) -> None:

@@ -31,7 +31,7 @@ class SpeechNetwork(nn.Module):
         dtype: of the recurrent layers' products.
     """
 
-    reads = 2  # of a batch's parts, its forward
+    reads = 2  # steps and lengths
 
     def __init__(self, features: int, symbols: int, config: TranscribeConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ class SpeechNetworks(Ensemble[SpeechNetwork]):
         """As SpeechNetwork.graded, of logs [N, T, B, V]; what is right is told of each one's best way."""
         losses = torch.stack([F.ctc_loss(own, targets.to(own.device), lengths, sizes, blank=BLANK, reduction="none") for own in logs])  # [N, B]
         loss = (math.log(len(logs)) - (-losses).logsumexp(0)) / sizes.to(losses.device).clamp(min=1)
-        ends, right = sizes.cumsum(0).tolist(), 0
+        ends, right, each = sizes.cumsum(0).tolist(), 0, logs.detach().cpu().numpy()
         for row, (length, size) in enumerate(zip(lengths.tolist(), sizes.tolist(), strict=True)):
-            right += most_probable(logs[:, :length, row].cpu().numpy(), 1).symbols == targets[ends[row] - size : ends[row]].tolist()
+            right += most_probable(each[:, :length, row], 1).symbols == targets[ends[row] - size : ends[row]].tolist()
         return Scores(loss.mean(), right, len(lengths), int(lengths.sum()))
 
 
@@ -118,6 +118,7 @@ class Hypothesis(NamedTuple):
 
 
 NEVER = -math.inf
+_JUDGED_AT_ONCE = 16_000_000  # numbers that torch's CTC keeps while it judges: 64 MB. One text that alone has more (of minutes, in characters) is judged alone.
 
 
 def most_probable(logs: np.ndarray, width: int, least: float = 1e-4) -> Hypothesis:
@@ -142,10 +143,16 @@ def most_probable(logs: np.ndarray, width: int, least: float = 1e-4) -> Hypothes
 
 def all_ways(logs: np.ndarray, said: Sequence[Sequence[int]]) -> np.ndarray:
     """[T, V] -> of each of these the logarithm of its probability, all ways to say it together (Graves et al. 2006); NEVER where there are too few steps."""
-    sizes = torch.tensor([len(symbols) for symbols in said])
-    targets = torch.tensor([s for symbols in said for s in symbols], dtype=torch.long)
-    each = torch.from_numpy(logs)[:, None].expand(-1, len(said), -1)
-    return -F.ctc_loss(each, targets, torch.full((len(said),), len(logs)), sizes, blank=BLANK, reduction="none").numpy()
+    longest = max(map(len, said))
+    at_once = max(1, _JUDGED_AT_ONCE // (len(logs) * (2 * longest + 1)))
+    found = []
+    for start in range(0, len(said), at_once):
+        some = said[start : start + at_once]
+        sizes = torch.tensor([len(symbols) for symbols in some])
+        targets = torch.tensor([s for symbols in some for s in symbols], dtype=torch.long)
+        each = torch.from_numpy(logs)[:, None].expand(-1, len(some), -1)
+        found.append(-F.ctc_loss(each, targets, torch.full((len(some),), len(logs)), sizes, blank=BLANK, reduction="none").numpy())
+    return np.concatenate(found)
 
 
 def beam_search(logs: np.ndarray, width: int, least: float = 1e-4) -> list[Hypothesis]:

@@ -114,7 +114,7 @@ class Pretrained:
         Raises:
             TenorError: the sizes differ.
         """
-        encoders = self.encoders if self.labels else [*self.encoders] * len(network.members)
+        encoders = self.encoders if self.labels else list(self.encoders) * len(network.members)
         for member, encoder in zip(network.members, encoders, strict=True):
             _give(encoder, member.encoder)
         for member, output in zip(network.members, self.answers(labels, network.members[0].encoder.config), strict=False):  # no answers: they begin anew

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise TenorError(f"The checkpoint {path} cannot be read ({error}). Start anew with --overwrite.") from error
-    earlier = json.loads(metadata["settings"])
+    earlier = as_known_later(settings) | json.loads(metadata["settings"])
     different = sorted(k for k in earlier.keys() | settings.keys() if earlier.get(k) != settings.get(k))
     if different:
         listed = ", ".join(f"{k} {earlier.get(k)!r} -> {settings.get(k)!r}" for k in different[:6])
@@ -54,6 +55,11 @@ def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module
             moments.setdefault(int(number), {})[name] = value
     optimiser.load_state_dict(moments)
     return State(**json.loads(metadata["state"])), {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
+
+
+def as_known_later(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of these settings those that older records do not name, with what they mean there."""
+    return {name: meant for name, meant in {"networks": 1}.items() if name in settings}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
