@@ -68,8 +68,9 @@ def test_texts_of_words_that_it_does_not_know_are_told(pipeline):
     known = pipeline.tokenizer
     answerer = Labels(pipeline)
     answers = answerer.answers(["early late xyzzy", "xyzzy late", "qwrt xyzzy", "", "early"])
-    assert [a["tokens_unknown"] for a in answers] == [1, 1, 2, 0, 0] and all(known.encode(["xyzzy qwrt"]).values == 1)
-    assert "1 of 2 tokens unknown" in answerer.line("xyzzy late", answers[1]) and "unknown" not in answerer.line("early late xyzzy", answers[0])
+    assert [(a["words"], a["words_unknown"], a["mostly_unknown"]) for a in answers] == [(3, 1, False), (2, 1, True), (2, 2, True), (0, 0, False), (1, 0, False)]
+    assert all(known.encode(["xyzzy qwrt"]).values == 1)
+    assert "1 of 2 words unknown" in answerer.line("xyzzy late", answers[1]) and "unknown" not in answerer.line("early late xyzzy", answers[0])
     assert answerer.totals()["texts_unknown"] == 2
     assert any(w.startswith("2 texts with half of the words or more unknown to the model") for w in answerer.warnings())
     assert not any("unknown" in w for w in Labels(pipeline).warnings())
@@ -89,7 +90,7 @@ def test_blocks_do_not_change_the_answers(tmp_path, pipeline, monkeypatch):
 
 def test_a_column_called_label_is_kept(tmp_path, pipeline):
     write(tmp_path / "in.csv", [{"text": "early late", "label": "neg"}])
-    assert predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)["added"] == ["predicted_label", "probability", "tokens_cut", "tokens_unknown"]
+    assert predict_file(Labels(pipeline), tmp_path / "in.csv", tmp_path / "out.csv", None, False, False)["added"] == ["predicted_label", "probability", "tokens_cut", "mostly_unknown"]
     (row,) = read(tmp_path / "out.csv")
     assert row["label"] == "neg" and row["predicted_label"] in ("neg", "pos")
 

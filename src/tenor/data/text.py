@@ -166,6 +166,13 @@ class Tokenizer:
         tokens = pieces.take(pieces.offsets[index], pieces.lengths[index])
         return Ragged(tokens.values, tokens.offsets[chunks.index.offsets])
 
+    def marks(self) -> np.ndarray:
+        """[len(self)] bool: which tokens have no letter and no digit; <unk> is taken for a word."""
+        found = np.zeros(len(self), bool)
+        for token, i in self.inner.get_vocab().items():
+            found[i] = i != UNK and not any(c.isalnum() for c in token)
+        return found
+
     def __len__(self) -> int:
         return self.inner.get_vocab_size()
 
