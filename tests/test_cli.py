@@ -131,6 +131,7 @@ MISTAKES = {
     "not a model": (["info", "there"], "is no model folder"),
     "text and file": (["predict", "hello", "-i", "x.csv", "-m", "{model}"], "one of the two"),
     "no output": (["predict", "-i", "reviews.csv", "-m", "{model}"], "add -o"),
+    "no such file, no output": (["predict", "-i", "reviewz.csv", "-m", "{model}"], "No such file or folder: reviewz.csv"),
     "unknown label": (["evaluate", "labels.csv", "-m", "{model}"], "knows the labels negative, positive"),
     "no labels": (["evaluate", "none.csv", "-m", "{model}"], "No labelled row"),
 }

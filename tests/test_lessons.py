@@ -73,7 +73,10 @@ def test_nothing_that_is_measured_is_a_lesson(made, cases, tmp_path):
     texts, labels = [r["text"] for r in rows], Counter(r["label"] for r in rows)
     edits = [row for name in made.EDITS for row in cases.json_lines(made.LESSONS / name)]
     short = cases.json_lines(made.LESSONS / "short_pairs.jsonl")
-    assert made.counts() == {"edited_reviews": len(edits), "short_pairs": len(short)} and abs(labels["positive"] - labels["negative"]) < len(rows) / 1000
+    assert made.counts() == {"edited_reviews": len(edits), "short_pairs": len(short)}
+    sides = [Counter(row["label"] for row in cases.json_lines(made.LESSONS / name)) for name in made.EDITS]
+    apart = [abs(side["positive"] - side["negative"]) for side in sides]
+    assert apart[0] < 10 and apart[1] < 20 and abs(labels["positive"] - labels["negative"]) <= sum(apart)  # sentences and short pairs are in balance
     pairs = [*cases.of_reviews(), *cases.revisions()]
     keys = {row["text_sha256"] for row in edits}
     assert len(keys) == len(edits) and not keys & {cases.hash_of(clean(p.original)) for p in pairs}

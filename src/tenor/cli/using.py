@@ -98,8 +98,8 @@ def answer(
         from tenor.data.files import check_exists
 
         check_exists(Path(source))
-    if source is not None and source != "-" and target is None:
-        raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")
+        if target is None:
+            raise TenorError("A file to read needs a file to write: add -o answers.csv (or .tsv, .jsonl, .parquet).")
     if target is not None and source in (None, "-"):
         raise TenorError("-o goes with -i FILE; texts and pipes are answered on standard output.")
     say = Talk(as_json)

@@ -93,7 +93,7 @@ class Labels(AskedTexts):
                 "tokens_cut": max(0, int(n) - pipeline.max_tokens),
                 "words": int(w),
                 "words_unknown": int(k),
-                "mostly_unknown": bool(2 * k >= w > 0),  # of 3,000 German sentences 93 % for the model of the box, of no review in English that it was tried on
+                "mostly_unknown": bool(2 * k >= w > 0),  # for the model of the box 98 % of multi30k's German sentences, and one of 32,014 English ones
             }
             for best, share, n, w, k in zip(shares.argmax(1), shares, ids.lengths, words, unknown, strict=True)
         ]

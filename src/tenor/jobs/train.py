@@ -152,7 +152,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
-    changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "networks", "pairs", "vectors")]  # those are the start's own, as was said
+    changed = [f"{k} {now[k]} (not {own[k]})" for k in own if now[k] != own[k] and k not in (*GIVEN, "networks", "pairs", "vectors")]  # those are the start's own, as was said, or chosen by --networks
     held = ", ".join(f"{k} {now[k]}" for k in ("epochs", "batch_size", "learning_rate", "max_tokens") if now[k] == own[k])
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
     second = ["Another network answers beside the others there: it is trained first, then the others, and they answer together again."] if start.beside else []

@@ -101,8 +101,7 @@ class Classifiers(Ensemble[TextClassifier]):
 
 def classifier(vocab: int, labels: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> TextClassifier | Classifiers:
     """As TextClassifier, or `config.networks` of them; its `members` are the single ones."""
-    made = [TextClassifier(vocab, labels, config, dtype) for _ in range(config.networks)]
-    return made[0] if len(made) == 1 else Classifiers(made)
+    return Classifiers.of([TextClassifier(vocab, labels, config, dtype) for _ in range(config.networks)])
 
 
 def read_logits(model: Network, ids: Ragged, batch_size: int = 128, pad_to: int = 0) -> np.ndarray:

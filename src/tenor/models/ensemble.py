@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +37,14 @@ class Ensemble(nn.Module, Generic[Member]):
     would lean on each other (Lakshminarayanan et al. 2017, arXiv 1612.01474v3).
     """
 
-    def __init__(self, networks: Iterable[Member]) -> None:
+    def __init__(self, networks: Sequence[Member]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, networks: Sequence[Member]) -> Member | Self:
+        """These together, or the only one alone."""
+        return networks[0] if len(networks) == 1 else cls(networks)
 
     @property
     def members(self) -> list[Member]:

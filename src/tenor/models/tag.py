@@ -120,8 +120,7 @@ class Taggers(Ensemble[Tagger]):
 
 def tagger(lexicon: Lexicon, config: TagConfig, dtype: torch.dtype = torch.float32) -> Tagger | Taggers:
     """As Tagger, or `config.networks` of them."""
-    made = [Tagger(lexicon, config, dtype) for _ in range(config.networks)]
-    return made[0] if len(made) == 1 else Taggers(made)
+    return Taggers.of([Tagger(lexicon, config, dtype) for _ in range(config.networks)])
 
 
 class Spelling(nn.Module):

@@ -88,16 +88,14 @@ class SpeechNetworks(Ensemble[SpeechNetwork]):
         """As SpeechNetwork.graded, of logs [N, T, B, V]; what is right is told of each one's best way."""
         losses = torch.stack([F.ctc_loss(own, targets.to(own.device), lengths, sizes, blank=BLANK, reduction="none") for own in logs])  # [N, B]
         loss = (math.log(len(logs)) - (-losses).logsumexp(0)) / sizes.to(losses.device).clamp(min=1)
-        ends, right, each = sizes.cumsum(0).tolist(), 0, logs.detach().cpu().numpy()
-        for row, (length, size) in enumerate(zip(lengths.tolist(), sizes.tolist(), strict=True)):
-            right += most_probable(each[:, :length, row], 1).symbols == targets[ends[row] - size : ends[row]].tolist()
+        each, wanted = logs.detach().cpu().numpy(), torch.split(targets, sizes.tolist())
+        right = sum(most_probable(each[:, :length, row], 1).symbols == wanted[row].tolist() for row, length in enumerate(lengths.tolist()))
         return Scores(loss.mean(), right, len(lengths), int(lengths.sum()))
 
 
 def speech_network(features: int, symbols: int, config: TranscribeConfig, dtype: torch.dtype = torch.float32) -> SpeechNetwork | SpeechNetworks:
     """As SpeechNetwork, or `config.networks` of them."""
-    made = [SpeechNetwork(features, symbols, config, dtype) for _ in range(config.networks)]
-    return made[0] if len(made) == 1 else SpeechNetworks(made)
+    return SpeechNetworks.of([SpeechNetwork(features, symbols, config, dtype) for _ in range(config.networks)])
 
 
 # Decoding --------------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def _fine_tuning(name: str, rows: int | None, given: Start) -> Preset:
     """The start's tokens (pairs of words too) and sizes, and settings that keep what it knows; article keeps its own settings."""
     text, model, classifier = given
     start = ARTICLE if name == "article" else FINE_TUNE
-    sizes = {key: getattr(model, key) for key in ("networks", "cell", "layers", "hidden", "embedding", "bidirectional")}
+    sizes = {key: getattr(model, key) for key in ("cell", "layers", "hidden", "embedding", "bidirectional", "networks")}
     start = replace(start, text=replace(start.text, tokens=text.tokens, vocab=text.vocab, pairs=text.pairs), model=replace(start.model, **sizes))
     if name == "article":
         return start
