@@ -56,7 +56,13 @@ def described(found: Pipeline | Pretrained) -> str:
     if isinstance(found, Pretrained):
         return _sizes(found.model)
     own = f"{several(found.model.networks)}{_sizes(found.model)}, {found.model.pooling} pooling"
-    return f"{own}; beside it, for {found.share:.2f} of the answer, {described(found.beside)}" if found.beside else own
+    return f"{own}; beside it, {beside_for(found)}, {described(found.beside)}" if found.beside else own
+
+
+def beside_for(found: Pipeline) -> str:
+    """How far what stands beside answers."""
+    where = f" where the first {'is' if found.model.networks == 1 else 'are'} less than {found.sure:.2f} sure" if found.sure < 1 else ""
+    return f"for {found.share:.2f} of the answer{where}"
 
 
 def _sizes(m: ModelConfig) -> str:

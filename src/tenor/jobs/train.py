@@ -16,6 +16,7 @@ from tenor.config import check
 from tenor.data.columns import same_labels
 from tenor.data.datasets import Progress
 from tenor.errors import TenorError, plural
+from tenor.jobs.info import beside_for
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.work import Say, clear_work, is_as_asked, is_finished, open_work, work_folder
 from tenor.pipelines.classification import Pipeline
@@ -232,7 +233,7 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
     found = f", right on {(both.probabilities(data.texts(v))[0].argmax(1) == data.targets[v]).mean():.2%} of the validation rows" if len(v) else ""
     some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else plural(networks, "network") + (" that learnt from all rows" if before.taught else "")
     who = "the one beside" if start and start.labels else "the classifier from the language model"
-    other = f", and {who} for {both.share:.2f} of the answer," if both.beside else ""
+    other = f", and {who} {beside_for(both)}," if both.beside else ""
     lost = f" Left out, since it adds nothing on the validation rows: {who}." if before.beside and not both.beside else ""
     verb = "answer together" if networks > 1 or both.beside else "answers alone"
     drawn = "are of those that learnt from all" if before.taught else "leave out the one beside"

@@ -36,6 +36,7 @@ class Pipeline:
     Attributes:
         beside: another classifier of the same labels and tokenizer that answers too, of other sizes and with its own way to read; None: there is none.
         share: of the logits, what is `beside`'s; the rest is this one's own.
+        sure: of a text whose label this one gives a probability above it, before the temperature, `beside` is not asked.
     """
 
     def __init__(
@@ -52,20 +53,21 @@ class Pipeline:
         self.labels, self.tokenizer, self.text, self.model, self.pairs = list(labels), tokenizer, text, model, pairs
         self.temperature = temperature
         self.beside: Pipeline | None = None
-        self.share = 0.0
+        self.share, self.sure = 0.0, 1.0
         where = choose_device(device)
         self.network = classifier(len(tokenizer) + (len(pairs.keys) if pairs else 0), len(self.labels), model, choose_dtype(precision, where, model)).to(where)
 
-    def answering_with(self, other: Pipeline, share: float) -> Pipeline:
-        """This classifier, and from now on another one answers too: `share` of the logits is its own. Returns itself.
+    def answering_with(self, other: Pipeline, share: float, sure: float = 1.0) -> Pipeline:
+        """This classifier, and from now on another one answers too, where this one is not sure: `share` of the logits is its own. Returns itself.
 
         Raises:
-            TenorError: the share is not above 0 and at most 1.
+            TenorError: share or sure is not above 0 and at most 1.
         """
         assert other.beside is None
-        if not 0 < share <= 1:
-            raise TenorError(f"The second network's share of the answer must be above 0 and at most 1; got {share!r}. Copy the model folder again, or train anew.")
-        self.beside, self.share = other, share
+        for name, value in (("share", share), ("sure", sure)):
+            if not 0 < value <= 1:
+                raise TenorError(f"Of a second network that answers, {name} must be above 0 and at most 1; got {value!r}. Copy the model folder again, or train anew.")
+        self.beside, self.share, self.sure = other, share, sure
         return self
 
     @property
@@ -105,7 +107,11 @@ class Pipeline:
     def logits_of(self, ids: Ragged) -> np.ndarray:
         """Texts as uncut ids of the tokenizer -> as `logits`."""
         own = read_logits(self.network, self.read(ids), pad_to=self.pad_to)
-        return (1 - self.share) * own + self.share * self.beside.logits_of(ids) if self.beside else own
+        if self.beside:
+            asked = np.flatnonzero(shares(own).max(1) <= self.sure)
+            other = self.beside.logits_of(ids.take(ids.offsets[asked], ids.lengths[asked]))
+            own[asked] = (1 - self.share) * own[asked] + self.share * other
+        return own
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model), "temperature": self.temperature} | more
@@ -114,7 +120,7 @@ class Pipeline:
             weights[PAIRS] = self.pairs.keys
         if self.beside:
             other = self.beside.stored({}, {}, [])
-            config[BESIDE] = {"share": self.share} | {part: other.config[part] for part in ("text", "model")}
+            config[BESIDE] = {"share": self.share, "sure": self.sure} | {part: other.config[part] for part in ("text", "model")}
             weights |= {f"{BESIDE}.{k}": v for k, v in other.weights.items()}
         return Stored(config, self.tokenizer.to_json(), weights, metrics, history)
 
@@ -124,7 +130,10 @@ class Pipeline:
         check_task(stored.config, "classify")
         own, other = parted(stored)
         pipeline = cls._rebuilt(own, device, precision)
-        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), share_of(stored.config)) if other else pipeline
+        if not other:
+            return pipeline
+        sure = _number(stored.config[BESIDE].get("sure", 1.0), "sure")  # folders of before it have none: both read every text
+        return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), share_of(stored.config), sure)
 
     @classmethod
     def _rebuilt(cls, stored: Stored, device: Device, precision: ReadingPrecision, tokenizer: Tokenizer | None = None) -> Pipeline:
