@@ -46,7 +46,7 @@ class Transcribing:
         most = joined(train, rate, order.preset.text.join)
         notes = [
             *source.notes,
-            f"{plural(len(train), 'recording')} to learn from, {seconds[0] / 60:.1f} minutes at {rate:,} samples a second. {choosing}, and {len(test):,} of part test are read once, at the end.",
+            f"{plural(len(train), 'recording')} to learn from, {seconds[0] / 60:.1f} minutes at {rate:,} samples a second. {choosing}{f', and {len(test):,} of part test are read once, at the end' if test else ''}.",
             *([f"In training up to {most} of one speaker are joined to one sound."] if most > 1 else []),
         ]
         counts = {"train": len(train), "validation": len(aside), "test": len(test), "rate": rate, "train_seconds": round(seconds[0], 1)}

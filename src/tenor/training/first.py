@@ -27,6 +27,7 @@ from tenor.training.presets import FINE_TUNE, SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
 from tenor.training.teacher import Taught, blend, log_shares
 
+LARGE = 3  # large classifiers that label together where few rows have a label; alone, one of them may be bad
 MOST_LOST = 0.001  # nats a row; the model of the box has about 0.14
 LEAST_ROWS = 1000  # that say it: of 1,915 with three quarters alone none had another label than both give it
 
@@ -74,7 +75,7 @@ def fit_first(
     if not start:
         start = _language(train_texts, others, asked, events, work, tell)
         train = Tokenised.of(train_texts, start.text, start.tokenizer)
-    settings = from_language(start, asked, len(targets))
+    settings = _with(from_language(start, asked, len(targets)), LARGE)
     events.training("a large classifier, which will label the other texts")
     first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
     tell(f"A large classifier from it, {_finished(outcome)}.")
