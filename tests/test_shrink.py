@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,10 @@ def test_mistakes(model, tmp_path):
         shrink(ShrinkOrder(str(model), tmp_path / "s", "int4"))
     with pytest.raises(TenorError, match="got 3 names"):
         shrink(ShrinkOrder(str(model), tmp_path / "s", labels=("a", "b", "c")))
+    stored = store.read(model)
+    store.write(tmp_path / "tagger", replace(stored, config=stored.config | {"task": "tag"}), {}, False)
+    with pytest.raises(TenorError, match="tagger tags words"):
+        shrink(ShrinkOrder(str(tmp_path / "tagger"), tmp_path / "s", check="reviews.csv"))
     with pytest.raises(TenorError, match="name kept for a model of Tenor"):
         shrink(ShrinkOrder(str(model), tmp_path.relative_to(tmp_path) / "reviews-en"))
     assert os.listdir(tmp_path) == []
