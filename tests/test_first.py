@@ -223,7 +223,7 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
     _, said = run(partly, start=language)
-    assert f"The large classifier that labels the rows without a label, and then a classifier that will answer beside the small networks starts from {language}" in said and "A large classifier from it, " in said
+    assert f"3 large classifiers that label the rows without a label together, and then a classifier that will answer beside the small networks start from {language}" in said and "3 large classifiers from it that answer together, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
     assert "4 networks that learnt from all rows, and the classifier from the language model for 0." in said

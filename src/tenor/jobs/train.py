@@ -27,7 +27,7 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
-from tenor.training.first import fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
+from tenor.training.first import LARGE, fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import GIVEN, Preset
@@ -148,8 +148,8 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     if not start:
         return []
     if preset.language:
-        large = "The large classifier that labels the rows without a label, and then a" if is_few(rows) else "A"
-        return [f"{large} classifier that will answer beside the small networks starts from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer."]
+        large = f"{LARGE} large classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
+        return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))

@@ -3,8 +3,8 @@
 Where many rows have a label, the first model is of the same kind, trained on them alone, and both answer together: they err in
 different places. With `--from` a language model, a classifier that starts from it learns from the same labels, and answers beside them.
 
-Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), a large
-classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teaches. What answers beside the small networks learns from its labels, as they do.
+Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), large
+classifiers from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teach. What answers beside the small networks learns from its labels, as they do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tenor.training.presets import FINE_TUNE, SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
 from tenor.training.teacher import Taught, blend, log_shares
 
-LARGE = 3  # large classifiers that label together where few rows have a label; alone, one of them may be bad
+LARGE = 3  # classifiers that label together where few rows have a label: with the linear model 0.866 of 5,910 rows in two draws of 500, one of them 0.862 and 0.859
 MOST_LOST = 0.001  # nats a row; the model of the box has about 0.14
 LEAST_ROWS = 1000  # that say it: of 1,915 with three quarters alone none had another label than both give it
 
@@ -59,7 +59,7 @@ def fit_first(
         others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
         asked: of the whole; `asked.language` is of the language model.
         events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
-        start: where few rows have a label, the large classifier starts from it; None: from a language model that is trained here.
+        start: where few rows have a label, the large classifiers start from it; None: from a language model that is trained here.
 
     Returns:
         The classifier.
@@ -76,9 +76,9 @@ def fit_first(
         start = _language(train_texts, others, asked, events, work, tell)
         train = Tokenised.of(train_texts, start.text, start.tokenizer)
     settings = _with(from_language(start, asked, len(targets)), LARGE)
-    events.training("a large classifier, which will label the other texts")
+    events.training("large classifiers, which will label the other texts")
     first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "large"), start)
-    tell(f"A large classifier from it, {_finished(outcome)}.")
+    tell(f"{LARGE} large classifiers from it that answer together, {_finished(outcome)}.")
     return first
 
 
@@ -174,7 +174,7 @@ def _language(train_texts: Sequence[str], others: Sequence[str], asked: Preset, 
     """A language model of all texts."""
     assert asked.language
     language = changed(asked.language, _same(asked))
-    tell("Few training rows have a label, so a large network labels the others first: three trainings, of its language model, of it, and of what is kept. They may take hours; --resume goes on after any stop.")
+    tell("Few training rows have a label, so large networks label the others first: three trainings, of their language model, of them, and of what is kept. They may take hours; --resume goes on after any stop.")
     learn, check = kept_aside(list(dict.fromkeys([*train_texts, *others])), language.train.seed)
     tokens = Tokenised.of(learn, language.text)
     events.training("a language model of all texts (accuracy: of the words among those drawn)")
