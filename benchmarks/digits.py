@@ -32,7 +32,7 @@ from tenor.data.recordings import Recording, read_recordings, whole
 DIGITS = Path(os.environ.get("TENOR_DATA", ".")) / "digits.parquet"
 SEED, PASSES = 1, 4
 UNHEARD_EPOCHS, CELL_EPOCHS = 36, 20  # fewer than the preset's: what they compare shows sooner
-NETWORKS, TOGETHER_EPOCHS = 3, 120  # more than the preset's 60: on validation takes 2.5 % of the connected words were wrong, of two networks after 60 2.8 %
+NETWORKS, TOGETHER_EPOCHS = 3, 120  # more than the preset's 60: docs/results.md
 KEPT = ("rows", "right", "accuracy", "accuracy_low", "accuracy_high", "words", "word_errors", "word_error_rate", "character_error_rate")
 
 

@@ -158,13 +158,13 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     assert 0 < read.share < 1 and np.ptp(apart[0] - apart[1]) > 0.01
     np.testing.assert_allclose(read.logits(texts)[0], (1 - read.share) * apart[0] + read.share * apart[1], atol=1e-5)
     numbers, lines = info(str(tmp_path / "b"))
-    assert "beside it, for 0." in lines[1] and "LSTM 6" in lines[1] and "at most 400 a text" in lines[2] and numbers["weights"] == sum(w.size for w in store.read(tmp_path / "b").weights.values())
+    assert "beside it, for 0." in lines[1] and "LSTM 6" in lines[1] and "at most 600 a text" in lines[2] and numbers["weights"] == sum(w.size for w in store.read(tmp_path / "b").weights.values())
     shrink(ShrinkOrder(str(tmp_path / "b"), tmp_path / "s"))
     np.testing.assert_allclose(Pipeline.rebuilt(store.read(tmp_path / "s"), precision="float32").logits(texts)[0], read.logits(texts)[0], atol=0.02)
     small = Pipeline.rebuilt(store.read(tmp_path / "s"), device="cpu")
     assert {"8 bits" in p.network.path for p in (small, small.beside)} == {native.available() and native.traits().int8}
     card = (tmp_path / "b" / "README.md").read_text()
-    assert "| beside: hidden | 6 |" in card and "Texts are cut to 400 tokens" in card
+    assert "| beside: hidden | 6 |" in card and "Texts are cut to 600 tokens" in card
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
 
 
@@ -222,7 +222,9 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
 
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
+    trained = listen(monkeypatch, first, "fit")
     _, said = run(partly, start=language)
+    assert [given[5].model.networks for given in trained] == [3, 1]  # they label, and one answers beside
     assert f"3 large classifiers that label the rows without a label together, and then a classifier that will answer beside the small networks start from {language}" in said and "3 large classifiers from it that answer together, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
@@ -236,6 +238,17 @@ def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_els
     (rest,) = trained
     settings, (taught, pairs) = rest[5], rest[-2:]
     assert settings.train.seed == 1 and settings.model.networks == 2 and len(taught.texts) == 250 and pairs is not None
+
+
+def test_of_a_teacher_what_stands_beside_is_always_asked(partly, tmp_path, monkeypatch):
+    texts, targets = order_texts(60, 6)
+    one, other = (fit(["bad", "good"], texts, targets, texts[:9], targets[:9], small(hidden=h))[0] for h in (5, 6))
+    store.write(tmp_path / "teacher", one.answering_with(other, 0.4, 0.6).stored({}, {}, []), {})
+    taught = listen(monkeypatch, job, "teach")
+    order = Order(str(partly), tmp_path / "b", lambda rows, start=None: presets.preset("base", rows, start, hidden=4, embedding=8, epochs=1, precision="float32"), teachers=[tmp_path / "teacher"], baseline=False)
+    train(order, lambda *_: None, Events())
+    (((teacher,), *_),) = taught
+    assert teacher.beside and teacher.share == 0.4 and teacher.sure == 1.0
 
 
 def test_few_rows_in_all_get_more_epochs():

@@ -23,10 +23,13 @@ from tenor.data.frames import features, steps_of
 from tenor.data.joined import Lesson, batch_of, heard, join, needed, strings, unchanged
 from tenor.data.recordings import Recording, Symbols, of_whole, whole
 from tenor.data.sound import Sound
+from tenor.jobs.kinds import TaskOrder
 from tenor.jobs.predict import predict_file
-from tenor.jobs.transcribe import Transcripts
+from tenor.jobs.transcribe import KIND, Transcripts
 from tenor.models.transcribe import SpeechNetwork, all_ways, beam_search, distance, greedy, most_probable
 from tenor.pipelines.transcription import Transcription
+from tenor.training import loop
+from tenor.training import transcribe as training
 from tenor.training.presets_transcribe import transcribe_preset
 from tenor.training.transcribe import fit, joined
 
@@ -259,6 +262,26 @@ def of_another_task(checkpoint):
     with safe_open(checkpoint, "pt") as f:
         about = f.metadata()
     save_file(load_file(checkpoint), checkpoint, about | {"settings": json.dumps(json.loads(about["settings"]) | {"task": "tag"})})
+
+
+def test_the_epoch_of_the_least_loss_is_kept(monkeypatch):
+    usual, goodness = loop.train, []
+    monkeypatch.setattr(training, "train_network", lambda *given: goodness.append(given[-1]) or usual(*given))
+    _, outcome = fit(recordings(24, 0), recordings(6, 1), RATE, transcribe_preset(**(SMALL | {"epochs": 3})))
+    losses = [e["validation_loss"] for e in outcome.history]
+    assert outcome.best_epoch == 1 + losses.index(min(losses))
+    (better,) = goodness
+    assert better({"validation_loss": 1.0, "validation_accuracy": 0.5}) > better({"validation_loss": 1.1, "validation_accuracy": 0.6})
+
+
+def test_recordings_to_test_on_are_spoken_of_where_there_are_some(tmp_path):
+    rows = recordings(12, 0)
+    for r in rows:
+        write_wav(tmp_path / r.name, of_whole(r.samples))
+    for last, said in (("test", ", and 1 of part test are read once, at the end."), ("train", "so the last epoch is kept.")):
+        (tmp_path / "transcripts.csv").write_text("file,text,split\n" + "".join(f"{r.name},{r.text},{last if i == 11 else 'train'}\n" for i, r in enumerate(rows)))
+        notes = KIND.read(TaskOrder("transcribe", str(tmp_path), tmp_path / "m", transcribe_preset()), None).notes
+        assert any(note.endswith(said) for note in notes)
 
 
 def test_what_cannot_be_learnt_is_said():

@@ -23,7 +23,7 @@ from tenor.box.names import BOX
 from tenor.compact import packed, unpacked
 from tenor.errors import TenorError
 
-FORMAT = 3  # of the folder; a reader refuses higher ones. 2: weights in few bytes, and a temperature; 3: a second classifier beside the first, ends of spans in taggers. what has none of these is read as before, and every folder that is written now says 3
+FORMAT = 4  # of the folder; a reader refuses higher ones. 2: weights in few bytes, and a temperature; 3: a second classifier beside the first, ends of spans in taggers; 4: that second one is asked where the first is not sure, several networks in taggers and transcribers. What has none of these is read as before, and every folder that is written now says 4
 _LIMIT = 64 << 20  # bytes of JSON that are read at most
 _TOKENIZER, _SMALL_TOKENIZER = "tokenizer.json", "tokenizer.json.gz"  # 30,000 words: 470 KB, 200 KB
 _SEALED = ("model.safetensors", "metrics.json", "history.jsonl")

@@ -61,7 +61,7 @@ def described(found: Pipeline | Pretrained) -> str:
 
 def beside_for(found: Pipeline) -> str:
     """How far what stands beside answers."""
-    where = f" where the first {'is' if found.model.networks == 1 else 'are'} less than {found.sure:.2f} sure" if found.sure < 1 else ""
+    where = f" where the first {'is' if found.model.networks == 1 else 'are'} less than {found.sure:.3f} sure before the temperature" if found.sure < 1 else ""
     return f"for {found.share:.2f} of the answer{where}"
 
 

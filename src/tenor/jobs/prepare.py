@@ -114,9 +114,10 @@ def _read(source: str, order: Order, progress: Progress | None) -> Rows:
 def _extra(order: Order, validation: set[str], progress: Progress | None) -> Rows:
     """More rows that train. Those of part test are left out, and those with a text of `validation` (folded), which stays where it is; check_rows drops those with the text of a test row."""
     assert order.extra
-    for name in filter(None, (order.source, order.test)):
-        if resolve(order.extra, progress).resolve() == resolve(name, progress).resolve():
-            raise TenorError(f"--extra names more labelled rows to learn from; {order.extra} is read already, as {'the source' if name == order.source else '--test'}. Name another file, or leave it out.")
+    place = resolve(order.extra, progress).resolve()
+    for what, other in (("the source", order.source), ("--test", order.test)):
+        if other and place == resolve(other, progress).resolve():
+            raise TenorError(f"--extra names more labelled rows to learn from; {order.extra} is read already, as {what}. Name another file, or leave it out.")
     found = _read(order.extra, order, progress)
     learnt = [r for r in found.rows if not is_test(r.part)]
     if not learnt:

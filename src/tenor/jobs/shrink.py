@@ -53,7 +53,7 @@ def shrink(order: ShrinkOrder, progress: Progress | None = None) -> dict[str, An
         raise TenorError(f"The small model goes into another folder than {order.model}, whose weights would be lost. Choose another --out.")
     store.check_free(order.out, order.overwrite)
     if order.check is not None and (task := task_of(stored.config)) != "classify":
-        raise TenorError(f"--check compares the labels that both models give, and {order.model} {DOES[task]}. Leave it out, and run tenor evaluate with each of them.")
+        raise TenorError(f"--check compares the labels that both models give, and {order.model} {DOES[task]}. Leave it out{'' if task == 'pretrain' else ', and run tenor evaluate with each of them'}.")
     kept = stored.config.get("weights", "float32")
     if kept == order.weights and not order.labels and order.check is None:
         raise TenorError(f"{order.model} has {kept} weights already, so nothing would change. Choose another kind with --weights.")

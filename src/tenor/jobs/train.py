@@ -45,6 +45,8 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     start = Pretrained.read(order.start) if order.start else None
     teaching = {str(folder): store.read(model_folder(folder)) for folder in order.teachers}
     teachers = {folder: Pipeline.rebuilt(stored) for folder, stored in teaching.items()}
+    for teacher in teachers.values():
+        teacher.sure = 1.0  # what stands beside is always asked: students learn from it
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)

@@ -42,7 +42,7 @@ class Transcribing:
         source = read_recordings(resolve(order.source, progress), order.text, order.skip_bad)
         train, aside, test = divided(source.rows, order.preset.split.validation, order.preset.train.seed)
         rate, seconds = source.rate, [sum(len(r.samples) for r in rows) / source.rate for rows in (train, aside, test)]
-        choosing = f"{plural(len(aside), 'recording')} choose the epoch" if aside else "None is kept aside, so the last epoch is kept"
+        choosing = f"{plural(len(aside), 'recording')} {'chooses' if len(aside) == 1 else 'choose'} the epoch" if aside else "None is kept aside, so the last epoch is kept"
         most = joined(train, rate, order.preset.text.join)
         notes = [
             *source.notes,

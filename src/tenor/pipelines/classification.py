@@ -66,7 +66,7 @@ class Pipeline:
         assert other.beside is None
         for name, value in (("share", share), ("sure", sure)):
             if not 0 < value <= 1:
-                raise TenorError(f"Of a second network that answers, {name} must be above 0 and at most 1; got {value!r}. Copy the model folder again, or train anew.")
+                raise TenorError(f"{name} of the network {BESIDE} the first must be above 0 and at most 1; got {value!r}. Copy the model folder again, or train anew.")
         self.beside, self.share, self.sure = other, share, sure
         return self
 
@@ -79,8 +79,8 @@ class Pipeline:
 
     @property
     def max_tokens(self) -> int:
-        """Of a text, so many are read by all that answer."""
-        return min(self.text.max_tokens, self.beside.max_tokens) if self.beside else self.text.max_tokens
+        """Of a text, so many are read at most, by the first or by the one beside."""
+        return max(self.text.max_tokens, self.beside.max_tokens) if self.beside else self.text.max_tokens
 
     @property
     def pad_to(self) -> int:
@@ -132,7 +132,7 @@ class Pipeline:
         pipeline = cls._rebuilt(own, device, precision)
         if not other:
             return pipeline
-        sure = _number(stored.config[BESIDE].get("sure", 1.0), "sure")  # folders of before it have none: both read every text
+        sure = _number(stored.config[BESIDE].get("sure", 1.0), "sure")  # folders of format 3 have none: both read every text
         return pipeline.answering_with(cls._rebuilt(other, device, precision, pipeline.tokenizer), share_of(stored.config), sure)
 
     @classmethod

@@ -76,7 +76,7 @@ def sections(config: dict[str, Any], metrics: dict[str, Any], history: Sequence[
     out += [_training(metrics, history), _settings(config)]
     limits = [
         "It knows the kind of texts it was trained on; on others the numbers above do not hold.",
-        f"Texts are cut to {min(config['text']['max_tokens'], _beside(config).get('max_tokens', config['text']['max_tokens']))} tokens; `tokens_cut` says by how much.",
+        f"Texts are cut to {max(config['text']['max_tokens'], _beside(config).get('max_tokens', 0))} tokens; `tokens_cut` says by how much.",
         calibrated(test, metrics.get("calibration")),
         "The texts it was trained on may carry a licence of their own that bears on the model.",
     ]
@@ -97,7 +97,7 @@ def _settings(config: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
 def _beside(config: dict[str, Any]) -> dict[str, Any]:
     """Settings of the network that answers beside the one that the rest describes."""
     found = config.get("beside")
-    return {"share": f"{found['share']:.3f}", "sure": f"{found.get('sure', 1.0):.3f}", **found["text"], **found["model"]} if isinstance(found, dict) else {}  # of a tagger, columns
+    return {k: f"{found[k]:.3f}" for k in ("share", "sure") if k in found} | found["text"] | found["model"] if isinstance(found, dict) else {}  # of a tagger, columns
 
 
 def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:

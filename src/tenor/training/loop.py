@@ -69,7 +69,7 @@ def by_accuracy(entry: dict[str, Any]) -> tuple[float, ...]:
 
 
 def by_loss(entry: dict[str, Any]) -> tuple[float, ...]:
-    """Lower validation loss: for models whose answer is a distribution, not a label."""
+    """Lower validation loss: for models whose answer is a distribution, and where which of few rows are right is chance."""
     return (-entry["validation_loss"],)
 
 

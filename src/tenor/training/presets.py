@@ -15,7 +15,7 @@ class Preset:
     model: Any  # ModelConfig, or the settings of another task's network
     train: TrainConfig
     split: SplitConfig
-    language: Preset | None = None  # the network is trained twice (training/first.py); where few rows have a label, first a large one from a language model of these settings
+    language: Preset | None = None  # the network is trained twice (training/first.py); where few rows have a label, first large ones from a language model of these settings
 
 
 # The network of the tutorials, as Keras builds and trains it: texts padded in front and cut to their last 200 tokens

@@ -84,7 +84,7 @@ def fit(
         made = Transcription(symbols, wished, preset.model, rate, config.device, config.precision)
         settings: dict[str, Any] = {"task": "transcribe"} | asdict(sound) | asdict(preset.model) | asdict(config) | {"symbols": symbols.names, "rate": rate}
         settings |= surroundings(examples.fingerprint(), made.network.path)
-        outcome = train_network(made.network, examples, config, events or Events(), work, settings, by_loss)  # which strings of a few hundred are right is chance: of 120 epochs the 71st had the most, at twice the loss of the 113th
+        outcome = train_network(made.network, examples, config, events or Events(), work, settings, by_loss)  # of 120 epochs on digits the 71st had one string more right, at twice the loss of the 113th (docs/results.md)
     made.take(outcome.weights)
     return made, outcome
 
