@@ -54,7 +54,7 @@ RECIPE = ("imdb", "--preset", "best", *ARTICLE_SPLIT, "--extra", LESSONS.relativ
 NEGATION = re.compile(r"\b(not|cannot|never|hardly)\b|n't\b")  # of the reviews that were edited first, for lessons, 65 % have "not", 55 % "never" and 28 % "hardly" among their new words
 WEIGHTS = "int8"
 MOST_BYTES = 8_000_000
-SURE = " Where the first are as sure as is said, they answer alone: by the validation rows that loses {} nats of log-likelihood or less (95 %)."
+SURE = " Where the first are as sure as is said, they answer alone: by the validation rows that should lose at most {} nats of log-likelihood."
 
 
 def tenor(*arguments: object) -> dict[str, Any]:

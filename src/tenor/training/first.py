@@ -138,7 +138,7 @@ def sure_alone(sure: np.ndarray, alone: np.ndarray, together: np.ndarray, target
     """The probability above which the first one's answer stands alone, a cascade by confidence (Wang et al. 2021, arXiv 2012.01988v6).
 
     The bound goes down from the surest row, as long as other rows of the kind would by this lose at most MOST_LOST (the upper end of a
-    one-sided 95 % interval, by the rows given). The temperature is fitted later, so what is then lost differs a little.
+    one-sided 95 % interval of one bound; as many are tried, on 1,000 rows of film reviews it was more in 18 of 100 divisions). The temperature is fitted later, so what is then lost differs a little.
 
     Args:
         sure: [rows] the first one's probability of its label, as a reader has it.
