@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import commands
@@ -12,8 +13,11 @@ import tenor as package
 from tenor import Classifier, TenorError, store
 from tenor.box import names
 from tenor.box.names import REVIEWS, model_folder, present
+from tenor.data.datasets import resolve
+from tenor.data.sources import read_rows
 from tenor.jobs.evaluate import seen_in_training
 from tenor.jobs.shrink import ShrinkOrder, shrink
+from tenor.models.classify import read_logits, shares
 from tenor.pipelines.classification import Pipeline
 
 SHIPPED = names.FOLDER / REVIEWS
@@ -117,6 +121,19 @@ def test_what_ships_is_small_and_answers():
     for section in ("Data", "Numbers", "Known failures", "Limits"):
         assert f"## {section}" in everything
     assert "{" not in (SHIPPED / "README.md").read_text()
+
+
+@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the model that ships is not in this checkout; `make box` makes it")
+def test_where_its_small_networks_answer_alone_the_large_one_would_not_have_turned_them():
+    pipeline = Pipeline.rebuilt(store.read(SHIPPED))
+    ids = pipeline.tokenizer.encode([row.text for row in read_rows(resolve("sample")).rows])
+    alone = shares(read_logits(pipeline.network, pipeline.read(ids))).max(1) > pipeline.sure
+    asked = pipeline.probabilities_of(ids)
+    pipeline.sure = 1.0
+    always = pipeline.probabilities_of(ids)
+    assert 50 < alone.sum() < len(ids) / 2  # short reviews of all kinds: most are not as sure as film reviews
+    assert (asked.argmax(1) != always.argmax(1)).sum() <= 0.02 * alone.sum()
+    assert np.abs(asked - always)[~alone].max() < 1e-3 and np.abs(asked - always)[alone].max() > 0.01
 
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="the model that ships is not in this checkout; `make box` makes it")
