@@ -156,3 +156,4 @@ def test_what_is_written_of_it_is_what_was_measured():
     assert f"irony and understatement worst ({kinds['irony']:.2f} and {kinds['understated']:.2f})" in readme and f"learnt from them too: {linear['edited']:.2f})" in readme
     stored = store.read(SHIPPED)
     assert held_out["accuracy"] == stored.metrics["shrunk"]["check"]["accuracy_after"] and seen_in_training(stored, REVIEWS, "imdb", None)
+    assert "where copies of them stand in my.csv" in seen_in_training(stored, REVIEWS, "my.csv", None)[0] and seen_in_training(stored, "my-copy", "my.csv", None) == []

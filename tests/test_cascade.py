@@ -59,7 +59,7 @@ def test_a_folder_keeps_the_bound_and_one_of_before_asks_for_every_text(apart, t
     assert read.sure == bound
     np.testing.assert_allclose(read.logits(texts)[0], both.logits(texts)[0], atol=1e-5)
     store.write(tmp_path / "m", stored, {}, False)
-    assert f"beside it, for 0.30 of the answer where the first is less than {bound:.3f} sure before the temperature, " in info(str(tmp_path / "m"))[1][1]
+    assert f"beside it, for 0.30 of the answer, where the first gives its label less than {bound:.3f} (uncalibrated), " in info(str(tmp_path / "m"))[1][1]
     beside = stored.config["beside"]
     earlier = replace(stored, config=stored.config | {"beside": {k: v for k, v in beside.items() if k != "sure"}})
     np.testing.assert_allclose(Pipeline.rebuilt(earlier, precision="float32").logits(texts)[0], 0.7 * own + 0.3 * others, atol=1e-5)

@@ -61,14 +61,15 @@ def test_sentences_say_what_was_found_and_what_was_done():
 
 
 def test_clean_data_has_the_balance_only_and_a_lopsided_one_a_warning():
-    data = rows(*((f"text {i}", "pos" if i % 10 else "neg") for i in range(120)))
+    data = rows(*((f"text {i}", "pos" if i % 10 else "neg") for i in range(140)))
 
     def said(train: int, validation: int) -> list[str]:
-        parts = np.split(np.arange(120), [train, train + validation])
+        parts = np.split(np.arange(140), [train, train + validation])
         return check_rows(data, Split(*parts, ""), data, ["neg", "pos"], 0, False)[1].sentences(True)
 
-    assert "99 training rows are few" in said(99, 10)[2] and "No validation rows: the last epoch is kept" in said(100, 0)[2]
-    sentences = said(100, 10)
+    assert "99 training rows are few" in said(99, 30)[2] and "No validation rows: the last epoch is kept" in said(100, 0)[2]
+    assert "29 validation rows are few" in said(100, 29)[2]
+    sentences = said(100, 30)
     assert sentences[0] == "Labels in the training rows: neg 10.0%, pos 90.0%." and "F1" in sentences[1] and len(sentences) == 2
 
 

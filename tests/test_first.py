@@ -103,7 +103,7 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
     assert len(tokens.ids) + len(check) == metrics["data"]["train"] + 250
     assert "A language model (LSTM of 6 units a direction)" in said
     assert "250 rows without a label; 250 texts of them are learnt from too." in said
-    assert "250 rows without a label are labelled by the logits of the first model times" in said
+    assert "250 rows without a label are labelled by the logits of the large classifiers times" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["language"]["model"]["hidden"] == 6 and config["teachers"] == []
     assert config["model"]["hidden"] == 4 and config["model"]["networks"] == 4 and config["train"]["label_smoothing"] == 0.1

@@ -37,7 +37,7 @@ def shrink(
     model: Annotated[str, typer.Argument(help="A model folder.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
     weights: Annotated[Literal["int8", "bfloat16", "float32"], typer.Option(help="How weights are stored: 1, 2 or 4 bytes each.")] = "int8",
-    check: Annotated[str | None, typer.Option(help="Labelled rows that the model has not trained on: both are compared on them.")] = None,
+    check: Annotated[str | None, typer.Option(help="For classifiers: labelled rows that the model has not trained on; both are compared on them.")] = None,
     part: Part = None,
     text: TextColumnName = None,
     label: LabelColumnName = None,
@@ -46,7 +46,7 @@ def shrink(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Store a model in a quarter of the bytes, and a training may start from it. A classifier or generator of int8 weights is read in 8 bits too, where the CPU can and --precision asks for nothing else."""
+    """Store a model in a quarter of the bytes; a training can still start from it. A classifier or generator of int8 weights is read in 8 bits too, where the CPU can and --precision asks for nothing else."""
     say = Talk(as_json)
     with say.console.status("Loading ..."):
         from tenor.jobs.shrink import ShrinkOrder

@@ -12,6 +12,7 @@ from tenor.data.splits import Split
 from tenor.errors import TenorError, plural
 
 FEW_ROWS = 100
+FEW_VALIDATION = 30  # the 95 % interval of an accuracy is then 0.3 wide and more
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Findings:
             out.append(f"{plural(self.train, 'training row')} {'is' if self.train == 1 else 'are'} few: with fewer than {FEW_ROWS} it hangs much on chance what is learnt. More rows help most.")
         if not self.validation:
             out.append("No validation rows: the last epoch is kept, and probabilities are not calibrated.")
+        elif self.validation < FEW_VALIDATION:
+            out.append(f"{plural(self.validation, 'validation row')} {'is' if self.validation == 1 else 'are'} few: with fewer than {FEW_VALIDATION} it hangs much on chance which epoch is kept. --validation keeps more aside.")
         if self.unlabelled:
             out.append(f"{plural(self.unlabelled, 'row')} without a label; {f'{learnt:,} texts of them are learnt from too' if learnt else 'left out'}.")
         if self.empty:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tenor.box.names import BOX
 from tenor.data.columns import match_labels
 from tenor.data.datasets import DATA_SETS, Progress, find, resolve
 from tenor.data.sources import Row, Rows, read_rows
@@ -54,14 +55,17 @@ def labelled(
 
 
 def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -> list[str]:
-    """A warning if the source that a model is asked about, or this part of it, is what it was trained on."""
+    """A warning if the source that a model is asked about, or this part of it, is what it was trained on; of a model of the box, also if it may hold copies."""
     config, found = stored.config, stored.metrics.get("data", {})
     extra = found.get("extra", 0)
     if extra and _place(config["extra"]) == _place(source):
         return [f"Warning: this model has learnt from {plural(extra, 'row')} of {source} (--extra), so the accuracy here is better than on new texts. Take rows that it has not seen."]
     rows = found.get("train", 0) - extra + found.get("validation", 0)
-    if not rows or "source" not in config or _place(config["source"]) != _place(source):
+    if not rows or "source" not in config:
         return []
+    if _place(config["source"]) != _place(source):
+        known = f"{name} has learnt from {plural(rows, 'row')} of the data set {config['source']}: where copies of them stand in {source}, the accuracy here is better than on new texts."
+        return [known] if name in BOX else []
     official = config.get("split", {}).get("how") == "official" and not config.get("test")
     if official and part == "test":
         return []

@@ -60,8 +60,8 @@ def described(found: Pipeline | Pretrained) -> str:
 
 
 def beside_for(found: Pipeline) -> str:
-    """How far what stands beside answers."""
-    where = f" where the first {'is' if found.model.networks == 1 else 'are'} less than {found.sure:.3f} sure before the temperature" if found.sure < 1 else ""
+    """How far what stands beside answers, and where."""
+    where = f", where the first {'gives its' if found.model.networks == 1 else 'give their'} label less than {found.sure:.3f} (uncalibrated)" if found.sure < 1 else ""
     return f"for {found.share:.2f} of the answer{where}"
 
 

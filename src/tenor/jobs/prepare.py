@@ -124,7 +124,7 @@ def _extra(order: Order, validation: set[str], progress: Progress | None) -> Row
         raise TenorError(f"--extra names more labelled rows to learn from; {found.name} has none{' but those of part test' if found.rows else ''}. Choose the column with --label, or leave it out.")
     apart = [r for r in learnt if not r.text or r.text.casefold() not in validation]
     lost = {"of part test": len(found.rows) - len(learnt), "with the text of a validation row": len(learnt) - len(apart)}
-    notes = [f"{plural(count, 'row')} {which} of {found.name} left out." for which, count in lost.items() if count]
+    notes = [f"{plural(count, 'row')} of {found.name} {which}: left out." for which, count in lost.items() if count]
     return replace(found, rows=apart, notes=[*found.notes, *notes])
 
 

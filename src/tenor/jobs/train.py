@@ -44,9 +44,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     began = time.perf_counter()
     start = Pretrained.read(order.start) if order.start else None
     teaching = {str(folder): store.read(model_folder(folder)) for folder in order.teachers}
-    teachers = {folder: Pipeline.rebuilt(stored) for folder, stored in teaching.items()}
-    for teacher in teachers.values():
-        teacher.sure = 1.0  # what stands beside is always asked: students learn from it
+    teachers = {folder: _teacher(stored) for folder, stored in teaching.items()}
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -151,7 +149,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
         return []
     if preset.language:
         large = f"{LARGE} large classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
-        return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer."]
+        return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer. It keeps epochs of its own: --epochs is of the small networks."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
@@ -160,6 +158,13 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     why = f"Because it starts there, not as in the preset: {', '.join(changed)}. All else is as in the preset or the command: {held}, and so on."
     second = ["Another network answers beside the others there: it is trained first, then the others, and they answer together again."] if start.beside else []
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *second, *([why] if changed else [])]
+
+
+def _teacher(stored: store.Stored) -> Pipeline:
+    """With what stands beside asked of every text: students learn from it."""
+    found = Pipeline.rebuilt(stored)
+    found.sure = 1.0
+    return found
 
 
 def _check_teachers(data: Data, teachers: dict[str, Pipeline], preset: Preset, started: bool) -> None:
@@ -192,7 +197,7 @@ def _before(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts
     first = None
     if preset.language:
         first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell, start)
-        teachers = {**teachers, "the first model": first}
+        teachers = {**teachers, "the large classifiers" if is_few(data.findings.train) else "the first model": first}
     if not teachers:
         return Before(beside=_beside(order, data, tokens, preset, events, work, partial(tell, heading="Beside"), start, None), told=told)
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
