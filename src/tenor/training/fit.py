@@ -21,7 +21,7 @@ from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
-from tenor.training.loop import Goodness, Outcome, by_accuracy, seed_torch
+from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
 from tenor.training.teacher import Taught
@@ -105,7 +105,6 @@ def fit(
     start: Pretrained | None = None,
     taught: Taught | None = None,
     pairs: Pairs | None = None,
-    goodness: Goodness = by_accuracy,
 ) -> tuple[Pipeline, Outcome]:
     """Train a classifier; the caller's random state is left as it was.
 
@@ -118,7 +117,6 @@ def fit(
         start: what the network starts from; the tokenizer of `train` and pairs of words are then its own.
         taught: more texts to learn from, with a teacher's probabilities.
         pairs: of words, to be read; None: those of the start, or chosen here if the settings want any.
-        goodness: what makes an epoch the one to keep.
 
     Returns:
         The classifier, and how it came to be.
@@ -157,7 +155,7 @@ def fit(
         examples = ClassifyExamples(pipeline.read(whole), targets, len(train_targets), validation_ids, validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | surroundings(examples.fingerprint(pipeline.tokenizer), pipeline.network.path)
         settings |= {"labels": list(map(str, pipeline.labels)), "start": start.fingerprint() if start else ""}
-        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings, goodness)
+        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()
     return pipeline, outcome
