@@ -41,7 +41,7 @@ from tenor.jobs.evaluate import evaluate
 from tenor.jobs.info import described
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.shrink import ShrinkOrder, shrink
-from tenor.models.classify import read_logits, shares
+from tenor.models.classify import read_logits
 from tenor.pipelines.classification import Pipeline
 from tenor.results.baseline import baseline
 from tenor.results.evaluate import interval
@@ -126,7 +126,7 @@ def _rights(name: str, right: np.ndarray) -> dict[str, float]:
 def asked(pipeline: Pipeline, texts: list[str]) -> float:
     """The share of texts that the network beside reads."""
     own = read_logits(pipeline.network, pipeline.read(pipeline.tokenizer.encode(texts)))
-    return float((shares(own).max(1) <= pipeline.sure).mean())
+    return len(pipeline.unsure(own)) / len(texts)
 
 
 def opinions(pipeline: Pipeline) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The numbers of docs/results.md for speech: spoken digits alone, connected, and of a speaker never heard; kinds of cell; speed.
 
-    TENOR_DATA=... python benchmarks/digits.py                everything, about three quarters of an hour of an idle core
+    TENOR_DATA=... python benchmarks/digits.py                everything, about an hour of an idle core
     TENOR_DATA=... python benchmarks/digits.py heard speed    some of: heard, together (three networks that answer together), unheard, cells, speed
 
 Each part writes benchmarks/results/digits_PART.json with commands, machine, versions and commit. Test takes are read by the last command of

@@ -79,7 +79,7 @@ def test_extra_rows_train_and_neither_validate_nor_test(reviews, tmp_path):
     assert data.names[data.targets[data.split.train[-1]]] == "positive" and data.findings.unlabelled == plain.findings.unlabelled + 1
     assert sum(data.findings.balance.values()) == pytest.approx(1)
     said = " ".join(data.sentences)
-    assert "1 row of the training rows is of" in said and "extra.csv with the text of a validation row: left out." in said and "extra.csv of part test: left out." in said
+    assert "1 row of the training rows is of" in said and all(f"1 row of {tmp_path / 'extra.csv'} {which}: left out." in said for which in ("with the text of a validation row", "of part test"))
 
 
 def test_extra_rows_are_no_texts_without_a_label_and_none_of_theirs_is_learnt_from(reviews, tmp_path):

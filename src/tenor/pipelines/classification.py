@@ -108,10 +108,14 @@ class Pipeline:
         """Texts as uncut ids of the tokenizer -> as `logits`."""
         own = read_logits(self.network, self.read(ids), pad_to=self.pad_to)
         if self.beside:
-            asked = np.flatnonzero(shares(own).max(1) <= self.sure)
+            asked = self.unsure(own)
             other = self.beside.logits_of(ids.take(ids.offsets[asked], ids.lengths[asked]))
             own[asked] = (1 - self.share) * own[asked] + self.share * other
         return own
+
+    def unsure(self, own: np.ndarray) -> np.ndarray:
+        """Rows for which the one beside is asked; own: [rows, 1] or [rows, labels] logits of this one's network alone."""
+        return np.flatnonzero(shares(own).max(1) <= self.sure)
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "classify", "labels": self.labels, "text": asdict(self.text), "model": asdict(self.model), "temperature": self.temperature} | more
