@@ -139,6 +139,7 @@ class TrainConfig:
     lazy_embedding: bool = True  # Adam moves the words of the batch only (torch.optim.SparseAdam's rule), not all by their momentum
     weight_decay: float = 0.0
     label_smoothing: float = 0.0  # share of each answer that is spread over all labels (Szegedy et al. 2016, arXiv 1512.00567v3)
+    adversary: float = 0.0  # how far the vectors of each text are moved against its answer while training, in standard deviations of one of their numbers (models/adversary.py); of classifiers
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0
     device: Device = "auto"
@@ -185,7 +186,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 
 
 # The least that each number may be, and for shares (dropouts) also the most.
-_AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "networks": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "weight_decay": 0,
+_AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "networks": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "adversary": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
              "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
 _SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing",

@@ -193,20 +193,24 @@ def _before(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts
         told.append(sentence)
         say(heading, [sentence])
 
-    v, targets = data.split.validation, data.targets[data.split.train]
-    first = None
+    v, targets, few = data.split.validation, data.targets[data.split.train], is_few(data.findings.train)
+    other = partial(_beside, order, data, tokens, preset, events, work, partial(tell, heading="Beside"), start)
+    first = beside = None
     if preset.language:
         first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell, start)
-        teachers = {**teachers, "the large classifiers" if is_few(data.findings.train) else "the first model": first}
+        teachers = {**teachers, "the large classifiers" if few else "the first model": first}
+    if preset.language and start and not few:
+        beside = other(Taught.by_nobody(data.others, len(data.names)))
+        assert beside
+        teachers = {**teachers, "the classifier from the language model": beside}
     if not teachers:
-        return Before(beside=_beside(order, data, tokens, preset, events, work, partial(tell, heading="Beside"), start, None), told=told)
+        return Before(beside=other(None), told=told)
     taught = teach(list(teachers.values()), train_texts, targets, data.texts(v), data.targets[v], data.others)
     *networks, linear = taught.weights
     parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
     found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(v) else ""
     tell(f"{len(data.others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
-    beside = _beside(order, data, tokens, preset, events, work, partial(tell, heading="Beside"), start, taught)
-    return Before(taught, None if is_few(data.findings.train) else first, beside, told)
+    return Before(taught, None if few else first, beside or other(taught), told)
 
 
 def _beside(order: Order, data: Data, tokens: Tokenised, preset: Preset, events: Events, work: Path, tell: Callable[[str], None], start: Pretrained | None, taught: Taught | None) -> Pipeline | None:
@@ -215,7 +219,7 @@ def _beside(order: Order, data: Data, tokens: Tokenised, preset: Preset, events:
     if not own:
         return None
     v, rows = data.split.validation, _learnt_from(data, preset)
-    settings = from_language(own, preset, rows) if preset.language else _preset(order, own, rows)
+    settings = from_language(own, preset, rows, opposed=not is_few(data.findings.train)) if preset.language else _preset(order, own, rows)
     return fit_beside(data.names, tokens, data.targets[data.split.train], data.texts(v), data.targets[v], settings, events, work, tell, own, taught)
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from tenor.config import ModelConfig
 from tenor.data.batches import Batch, by_length, pack
 from tenor.data.text import Ragged
+from tenor.models.adversary import ENTROPY, against, divergence, entropy
 from tenor.models.encoder import Encoder
 from tenor.models.ensemble import Ensemble
 from tenor.models.scores import Scores
@@ -69,26 +71,61 @@ class TextClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """-> logits [B, 1] or [B, labels], at the batch's places."""
-        device = self.output.weight.device
-        tokens = batch.tokens._replace(data=batch.tokens.data.to(device))  # batch_sizes stay on the CPU
-        logits: Tensor = self.output(self.dropout(self.encoder(tokens)))
+        logits: Tensor = self.output(self.dropout(self.encoder(self._placed(batch))))
         return logits
 
-    def scores(self, batch: Batch, targets: Tensor) -> Scores:
-        """targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken."""
-        return self.graded(self(batch), batch, targets)
+    def scores(self, batch: Batch, targets: Tensor, adversary: float = 0.0) -> Scores:
+        """How well it answers.
+
+        Args:
+            targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken; nan in all columns of a row without a label.
+            adversary: how far the vectors of each text are moved against it (models/adversary.py); 0: they are not, and rows without a label teach nothing.
+        """
+        return self._opposed(batch, targets, adversary) if adversary else self.graded(self(batch), batch, targets)
 
     def graded(self, logits: Tensor, batch: Batch, targets: Tensor) -> Scores:
-        """logits: as forward's. targets: as of scores."""
+        """logits: as forward's. targets: as of scores; rows without a label count nowhere but in the tokens."""
         taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
+        if taken.dim() == 2:
+            labelled = ~taken[:, 0].isnan()
+            logits, taken = logits[labelled], taken[labelled]
         wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
         if logits.shape[1] == 1:
-            loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float())
+            loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float(), reduction="sum")
             guessed = (logits[:, 0] > 0).long()
         else:
-            loss = F.cross_entropy(logits, taken)
+            loss = F.cross_entropy(logits, taken, reduction="sum")
             guessed = logits.argmax(1)
-        return Scores(loss, int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
+        return Scores(loss / max(1, len(wanted)), int((guessed == wanted).sum()), len(wanted), len(batch.tokens.data))
+
+    def _opposed(self, batch: Batch, targets: Tensor, length: float) -> Scores:
+        """The loss of the texts as they are, and of the same texts moved against their answers, with other features dropped.
+
+        The first pass is differentiated here, for its slope at the vectors tells where to move them; its gradients join the loss as the
+        slopes of a plane, since a second way back would cost a quarter more.
+        """
+        tokens = self._placed(batch)
+        sizes, encoder = tokens.batch_sizes, self.encoder
+        x = encoder.vectors(tokens)
+        at = x.detach().requires_grad_()
+        weights = [w for w in (*encoder.recurrent.parameters(), *self.output.parameters()) if w.requires_grad]
+        logits = self._answer(at, sizes)
+        found = self.graded(logits, batch, targets)
+        unlabelled = targets[torch.from_numpy(batch.rows), 0].isnan().to(logits.device) if targets.dim() == 2 else torch.zeros(len(logits), dtype=torch.bool)
+        first = found.loss + ENTROPY * entropy(logits)[unlabelled].sum() / max(1, int(unlabelled.sum()))
+        slope, *slopes = torch.autograd.grad(first, [at, *weights])
+        plane = torch.stack([(w * s).sum() for w, s in zip((x, *weights), (slope, *slopes), strict=True)]).sum()
+        y = encoder.vectors(tokens)
+        moved = self._answer(y + against(slope, y, sizes, length), sizes)
+        second = self.graded(moved, batch, targets).loss + divergence(logits, moved).mean()
+        return found._replace(loss=first.detach() + plane - plane.detach() + second)
+
+    def _placed(self, batch: Batch) -> PackedSequence:
+        return batch.tokens._replace(data=batch.tokens.data.to(self.output.weight.device))  # batch_sizes stay on the CPU
+
+    def _answer(self, x: Tensor, batch_sizes: Tensor) -> Tensor:
+        logits: Tensor = self.output(self.dropout(self.encoder.pooled(x, batch_sizes)))
+        return logits
 
 
 class Classifiers(Ensemble[TextClassifier]):

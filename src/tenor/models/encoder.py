@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from tenor.cells.layers import GRU, LSTM, RNN, Hidden
+from tenor.cells.layers import GRU, LSTM, RNN
 from tenor.cells.passes import embed, max_mean
 from tenor.cells.reader import IN_8_BITS, Reader, has_8_bits, need_8_bits
 from tenor.cells.reference import Weights
@@ -76,27 +76,31 @@ class Encoder(nn.Module):
             return torch.cat(tuple(reader.last(tokens.data, sizes)), 1)  # [B, D*H]
         if reader:
             return reader.pooled(tokens.data, sizes)
-        out, hx = self._run(tokens)
+        return self.pooled(self.vectors(tokens), sizes)
+
+    def pooled(self, x: Tensor, batch_sizes: Tensor) -> Tensor:
+        """Vectors of the tokens as of `vectors`, packed by batch_sizes -> [B, features]"""
+        out, hx = self.recurrent(PackedSequence(x, batch_sizes))
         if self.config.pooling == "last":
             finals = hx[0] if isinstance(hx, tuple) else hx  # [L*D, B, H]
             directions = 2 if self.config.bidirectional else 1
             return torch.cat(tuple(finals[-directions:]), 1)  # [B, D*H]
-        return max_mean(out, sizes)
+        return max_mean(out.data, batch_sizes)
 
     def states(self, tokens: PackedSequence) -> Tensor:
         """The outputs at all steps: [N, D*H], packed."""
-        return self._run(tokens)[0]
+        states: Tensor = self.recurrent(PackedSequence(self.vectors(tokens), tokens.batch_sizes))[0].data
+        return states
 
-    def _run(self, tokens: PackedSequence) -> tuple[Tensor, Hidden]:
+    def vectors(self, tokens: PackedSequence) -> Tensor:
+        """What the recurrent layers read, dropped out while training: [N, E], packed."""
         sizes = tokens.batch_sizes
         words = features = None
         if self.training:
             words = self._dropped(len(tokens.data), share=self.config.word_dropout)  # whole words
             # The same features for all words of a text (Gal and Ghahramani 2016, arXiv 1512.05287v5).
             features = self._dropped(int(sizes[0]), self.config.embedding, share=self.config.embedding_dropout)
-        x = embed(self.embedding.weight, tokens.data, sizes, words, features)  # [N, E]
-        out, hx = self.recurrent(PackedSequence(x, sizes))
-        return out.data, hx
+        return embed(self.embedding.weight, tokens.data, sizes, words, features)
 
     def freeze(self) -> Encoder:
         """eval(), and from now to train() or eval() what is read without gradients is read by a Reader, if there is one for this network.

@@ -59,7 +59,7 @@ def load_checkpoint(path: Path, settings: dict[str, Any], model: torch.nn.Module
 
 def as_known_later(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of these settings those that older records do not name, with what they mean there."""
-    return {name: meant for name, meant in {"networks": 1}.items() if name in settings}
+    return {name: meant for name, meant in {"networks": 1, "adversary": 0.0}.items() if name in settings}
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """`--preset best` trains twice: a first model labels the texts without a label, and a second one learns from these too.
 
 Where many rows have a label, the first model is of the same kind, trained on them alone, and both answer together: they err in
-different places. With `--from` a language model, a classifier that starts from it learns from the same labels, and answers beside them.
+different places. With `--from` a language model, a classifier that starts from it learns from the same labels and, by an adversary,
+from the texts without one; it labels them too, and answers beside the others.
 
 Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), large
 classifiers from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teach. What answers beside the small networks learns from its labels, as they do.
@@ -24,7 +25,7 @@ from tenor.pipelines.pretrained import Pretrained
 from tenor.training.events import Events
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
-from tenor.training.presets import FINE_TUNE, SMALL, Preset, changed, preset
+from tenor.training.presets import FINE_TUNE, OPPOSED, SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
 from tenor.training.teacher import Taught, blend, log_shares
 
@@ -76,7 +77,7 @@ def fit_first(
     if not start:
         start = _language(train_texts, others, asked, events, work, tell)
         train = Tokenised.of(train_texts, start.text, start.tokenizer)
-    settings = _with(from_language(start, asked, len(targets)), LARGE)
+    settings = _with(from_language(start, asked, len(targets), opposed=False), LARGE)
     events.training("large classifiers, which will label the other texts")
     first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "teachers"), start)
     tell(f"{LARGE} large classifiers from it that answer together, {_finished(outcome)}.")
@@ -96,11 +97,11 @@ def fit_beside(
     start: Pretrained,
     taught: Taught | None = None,
 ) -> Pipeline:
-    """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; train: in the tokens of `start`; settings: its own."""
+    """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; train: in the tokens of `start`; settings: its own; taught: more texts."""
     events.training("the network that answers beside the others")
     beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
-    too = " learns from the teachers' answers too and" if taught else ""
+    too = "" if not taught else " learns from the rows without a label too and" if settings.train.adversary else " learns from the teachers' answers too and"
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
@@ -163,10 +164,11 @@ def _with(asked: Preset, networks: int) -> Preset:
     return replace(asked, model=replace(asked.model, networks=networks))
 
 
-def from_language(start: Pretrained, asked: Preset, rows: int) -> Preset:
-    """Settings of a classifier that starts from a language model."""
+def from_language(start: Pretrained, asked: Preset, rows: int, *, opposed: bool) -> Preset:
+    """Settings of a classifier that starts from a language model; opposed: which also learns from texts that nobody labelled."""
     limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
-    return preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
+    found = preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
+    return changed(found, OPPOSED) if opposed else found
 
 
 def _same(asked: Preset) -> dict[str, Any]:

@@ -29,13 +29,14 @@ from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
 
 
 class ClassifyExamples:
-    """The loop's Examples for texts with a label, or with a teacher's probabilities.
+    """The loop's Examples for texts with a label, or with a teacher's probabilities, or with neither.
 
-    Each epoch takes all rows with a label and, of the others, a part: over all epochs each is read once.
+    Each epoch takes all rows with a label and, of those that a teacher labelled, a part: over all epochs each is read once. Of rows
+    that nobody labelled it takes all, and those with a label so often that they are no less than a quarter.
 
     Args:
         ids, validation_ids: as the network reads them.
-        targets: [rows] int64 or [rows, labels] float32, those with a label first. labelled: how many of them are.
+        targets: [rows] int64 or [rows, labels] float32, those with a label first; nan where nobody labelled a row. labelled: how many have a label.
         validation_targets: [rows] int64.
         preset: all settings. pad_to: see batches.pack.
     """
@@ -43,16 +44,16 @@ class ClassifyExamples:
     def __init__(self, ids: Ragged, targets: np.ndarray, labelled: int, validation_ids: Ragged, validation_targets: np.ndarray, preset: Preset, pad_to: int) -> None:
         self.ids, self.targets, self.labelled = ids, torch.from_numpy(targets), labelled
         self.validation_ids, self.validation_targets = validation_ids, torch.from_numpy(validation_targets)
-        self.size, self.seed, self.epochs, self.pad_to = preset.train.batch_size, preset.train.seed, preset.train.epochs, pad_to
+        self.settings, self.pad_to = preset.train, pad_to
         # Rows that are padded to one length need no batches of equal length: they are drawn plainly at random.
         self.lengths = np.full(len(ids), pad_to) if pad_to else ids.lengths
 
     def plan(self, epoch: int) -> Sequence[np.ndarray]:
         rows = self._rows(epoch)
-        return [rows[batch] for batch in shuffled(self.lengths[rows], self.size, self.seed, epoch)]
+        return [rows[batch] for batch in shuffled(self.lengths[rows], self.settings.batch_size, self.settings.seed, epoch)]
 
     def batch(self, planned: np.ndarray) -> tuple[Any, ...]:
-        return pack(self.ids, planned, self.pad_to), self.targets
+        return pack(self.ids, planned, self.pad_to), self.targets, self.settings.adversary
 
     def validation(self) -> Iterable[tuple[Any, ...]]:
         for rows in by_length(self.validation_ids.lengths, 128):
@@ -67,8 +68,11 @@ class ClassifyExamples:
         return digest.hexdigest()
 
     def _rows(self, epoch: int) -> np.ndarray:
-        others = np.random.default_rng(self.seed).permutation(np.arange(self.labelled, len(self.ids)))
-        return np.concatenate([np.arange(self.labelled), np.sort(others[epoch % self.epochs :: self.epochs])])
+        labelled, others = np.arange(self.labelled), np.arange(self.labelled, len(self.ids))
+        if len(others) and bool(self.targets[-1].isnan().any()):
+            return np.concatenate([np.tile(labelled, max(1, len(others) // (3 * len(labelled)))), others])
+        others = np.random.default_rng(self.settings.seed).permutation(others)
+        return np.concatenate([labelled, np.sort(others[epoch % self.settings.epochs :: self.settings.epochs])])
 
 
 @dataclass(frozen=True)
@@ -125,15 +129,18 @@ def fit(
         TenorError: a setting outside its range, no memory for the network, a loss that is no number, another run's checkpoint.
     """
     check(preset.text, preset.model, preset.train)
-    tokenizer, whole, guesses = train.tokenizer, train.ids, train_targets
+    tokenizer, whole = train.tokenizer, train.ids
+    known, guesses = whole, train_targets  # rows with an answer
     if taught:
-        whole, guesses = whole.followed_by(tokenizer.encode(taught.texts)), np.concatenate([train_targets, taught.shares.argmax(1)])
+        whole = whole.followed_by(tokenizer.encode(taught.texts))
+        if taught.weights:
+            known, guesses = whole, np.concatenate([train_targets, taught.shares.argmax(1)])
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
         counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
         if start:
             pairs = start.pairs
         elif preset.text.pairs and not pairs:
-            pairs = choose_pairs(whole, guesses, len(labels), len(tokenizer), preset.text.pairs)
+            pairs = choose_pairs(known, guesses, len(labels), len(tokenizer), preset.text.pairs)
     with torch.random.fork_rng():
         seed_torch(preset.train.seed)
         try:
@@ -147,7 +154,7 @@ def fit(
         elif counting:
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:
-                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
+                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(known), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
             for network in pipeline.network.members:
                 network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)

@@ -26,6 +26,11 @@ class Taught:
     weights: tuple[float, ...]
     accuracy: float
 
+    @classmethod
+    def by_nobody(cls, texts: Sequence[str], labels: int) -> Taught:
+        """Texts for an adversary (models/adversary.py): without teachers, their shares nan."""
+        return cls(texts, np.full((len(texts), labels), np.nan, np.float32), (), float("nan"))
+
 
 def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.ndarray, validation_texts: Sequence[str], validation_targets: np.ndarray, texts: Sequence[str]) -> Taught:
     """Label texts.

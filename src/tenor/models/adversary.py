@@ -1,0 +1,53 @@
+"""Virtual adversarial training: a text's vectors are moved where its answer suffers most, and the answer shall stay.
+
+So a classifier learns from texts without a label too. Miyato, Dai and Goodfellow 2017 (arXiv 1605.07725v3); with the entropy of
+answers as what texts without a label are trained on (Grandvalet and Bengio 2004; Sachan et al. 2019, AAAI 33).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tenor.cells.places import places_of
+
+ENTROPY = 1e-6  # of a text without a label, beside the cross-entropy of one with a label
+
+
+def against(slopes: Tensor, x: Tensor, batch_sizes: Tensor, length: float) -> Tensor:
+    """How far each text's vectors are moved: along the slope of its loss, by `length` standard deviations of a number of x in all.
+
+    The loss may be measured anywhere on its scale, and another for each text; a text without a slope stays.
+
+    Args:
+        slopes, x: [N, E], packed by batch_sizes.
+
+    Returns:
+        [N, E] without gradient
+    """
+    slopes, x = slopes.detach(), x.detach()
+    rows = places_of(batch_sizes).rows.to(x.device)  # [N]
+    texts = int(batch_sizes[0])
+    most = slopes.new_zeros(texts).scatter_reduce(0, rows, slopes.abs().amax(1), "amax")  # first by the greatest, or squares of small ones are 0
+    scaled = slopes / most.clamp_min(torch.finfo(x.dtype).tiny)[rows, None]
+    norms = slopes.new_zeros(texts).index_add(0, rows, scaled.square().sum(1)).sqrt()
+    return scaled * (length * x.square().mean().sqrt() / norms.clamp_min(1e-6))[rows, None]
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """logits [B, 1] (two labels) or [B, labels] -> [B] nats"""
+    return _cross(logits, logits)
+
+
+def divergence(logits: Tensor, moved: Tensor) -> Tensor:
+    """Of the answers after the move from those before, which are taken as they are: [B] nats (Kullback-Leibler)."""
+    said = logits.detach()
+    return _cross(said, moved) - _cross(said, said)
+
+
+def _cross(logits: Tensor, other: Tensor) -> Tensor:
+    """Cross-entropy of the second answers under the first: [B] nats"""
+    if logits.shape[1] == 1:
+        return F.binary_cross_entropy_with_logits(other[:, 0], torch.sigmoid(logits[:, 0]), reduction="none")
+    return F.cross_entropy(other, torch.softmax(logits, 1), reduction="none")
