@@ -1,6 +1,7 @@
 """--preset best: what the network learns from, the second time."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -145,9 +146,10 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     made, trained = listen(monkeypatch, job, "weighed"), listen(monkeypatch, first, "fit")
     metrics, said = run(partly, start=language, networks=2)
     _, (*_, start, taught) = trained  # of the labelled rows alone, and the one beside
-    assert start.model.hidden == 6 and len(taught.texts) == 250
+    assert start.model.hidden == 6 and len(taught.texts) == 250 and np.isnan(taught.shares).all() and trained[1][5].train.adversary > 0
     assert Pretrained.read(tmp_path / "b").settings.classifier and not start.settings.classifier
-    assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from the teachers' answers too and reads at most 400 tokens: " in said
+    assert f"A classifier that will answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from the rows without a label too and reads at most 400 tokens: " in said
+    assert re.search(r"250 rows without a label are labelled by the logits of the first model times [\d.]+, the logits of the classifier from the language model times [\d.]+ and those of a linear model", said)
     ((small, large, *_),) = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
     assert large.pairs is None and small.pairs is not None and small.tokenizer.to_json() == large.tokenizer.to_json() == Pretrained.read(language).tokenizer.to_json()

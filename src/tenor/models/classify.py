@@ -86,9 +86,8 @@ class TextClassifier(nn.Module):
     def graded(self, logits: Tensor, batch: Batch, targets: Tensor) -> Scores:
         """logits: as forward's. targets: as of scores; rows without a label count nowhere but in the tokens."""
         taken = targets[torch.from_numpy(batch.rows)].to(logits.device)
-        if taken.dim() == 2:
-            labelled = ~taken[:, 0].isnan()
-            logits, taken = logits[labelled], taken[labelled]
+        labelled = ~_unlabelled(taken)
+        logits, taken = logits[labelled], taken[labelled]
         wanted = taken.argmax(1) if taken.dim() == 2 else taken  # [B]
         if logits.shape[1] == 1:
             loss = F.binary_cross_entropy_with_logits(logits[:, 0], taken[:, 1] if taken.dim() == 2 else taken.float(), reduction="sum")
@@ -102,7 +101,7 @@ class TextClassifier(nn.Module):
         """The loss of the texts as they are, and of the same texts moved against their answers, with other features dropped.
 
         The first pass is differentiated here, for its slope at the vectors tells where to move them; its gradients join the loss as the
-        slopes of a plane, since a second way back would cost a quarter more.
+        slopes of a plane, or the way back through it would be gone twice.
         """
         tokens = self._placed(batch)
         sizes, encoder = tokens.batch_sizes, self.encoder
@@ -111,8 +110,8 @@ class TextClassifier(nn.Module):
         weights = [w for w in (*encoder.recurrent.parameters(), *self.output.parameters()) if w.requires_grad]
         logits = self._answer(at, sizes)
         found = self.graded(logits, batch, targets)
-        unlabelled = targets[torch.from_numpy(batch.rows), 0].isnan().to(logits.device) if targets.dim() == 2 else torch.zeros(len(logits), dtype=torch.bool)
-        first = found.loss + ENTROPY * entropy(logits)[unlabelled].sum() / max(1, int(unlabelled.sum()))
+        unlabelled = _unlabelled(targets[torch.from_numpy(batch.rows)]).to(logits.device)
+        first = found.loss + ENTROPY * entropy(logits[unlabelled]).sum() / max(1, int(unlabelled.sum()))
         slope, *slopes = torch.autograd.grad(first, [at, *weights])
         plane = torch.stack([(w * s).sum() for w, s in zip((x, *weights), (slope, *slopes), strict=True)]).sum()
         y = encoder.vectors(tokens)
@@ -126,6 +125,11 @@ class TextClassifier(nn.Module):
     def _answer(self, x: Tensor, batch_sizes: Tensor) -> Tensor:
         logits: Tensor = self.output(self.dropout(self.encoder.pooled(x, batch_sizes)))
         return logits
+
+
+def _unlabelled(targets: Tensor) -> Tensor:
+    """[rows] or [rows, labels] as of TextClassifier.scores -> [rows] bool"""
+    return targets.reshape(len(targets), -1)[:, 0].isnan()
 
 
 class Classifiers(Ensemble[TextClassifier]):

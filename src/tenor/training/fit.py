@@ -119,7 +119,7 @@ def fit(
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
         start: what the network starts from; the tokenizer of `train` and pairs of words are then its own.
-        taught: more texts to learn from, with a teacher's probabilities.
+        taught: more texts to learn from, with a teacher's probabilities, or for an adversary without.
         pairs: of words, to be read; None: those of the start, or chosen here if the settings want any.
 
     Returns:
