@@ -32,7 +32,8 @@ class ClassifyExamples:
     """The loop's Examples for texts with a label, or with a teacher's probabilities, or with neither.
 
     Each epoch takes all rows with a label and, of those that a teacher labelled, a part: over all epochs each is read once. Of rows
-    that nobody labelled it takes all, and those with a label so often that they are no less than a quarter.
+    that nobody labelled it takes at least as many, and up to two for each with a label; if those are few, they are read several times, to be
+    a quarter of the epoch.
 
     Args:
         ids, validation_ids: as the network reads them.
@@ -68,11 +69,13 @@ class ClassifyExamples:
         return digest.hexdigest()
 
     def _rows(self, epoch: int) -> np.ndarray:
-        labelled, others = np.arange(self.labelled), np.arange(self.labelled, len(self.ids))
-        if len(others) and bool(self.targets[-1].isnan().any()):
-            return np.concatenate([np.tile(labelled, max(1, len(others) // (3 * len(labelled)))), others])
-        others = np.random.default_rng(self.settings.seed).permutation(others)
-        return np.concatenate([labelled, np.sort(others[epoch % self.settings.epochs :: self.settings.epochs])])
+        labelled, epochs = np.arange(self.labelled), self.settings.epochs
+        others = np.random.default_rng(self.settings.seed).permutation(np.arange(self.labelled, len(self.ids)))
+        if not len(others) or not bool(self.targets[-1].isnan().any()):
+            return np.concatenate([labelled, np.sort(others[epoch % epochs :: epochs])])
+        part = min(len(others), max(-(-len(others) // epochs), 2 * self.labelled))
+        taken = np.take(others, np.arange(epoch * part, (epoch + 1) * part), mode="wrap")
+        return np.concatenate([np.tile(labelled, max(1, part // (3 * self.labelled))), np.sort(taken)])
 
 
 @dataclass(frozen=True)
