@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pack_sequence
 from tenor.config import ModelConfig
 from tenor.data.batches import pack
 from tenor.data.text import Ragged
-from tenor.models.adversary import ENTROPY, against
-from tenor.models.classify import TextClassifier
+from tenor.models.adversary import against, entropy
+from tenor.models.classify import TextClassifier, classifier
 from tenor.training.fit import ClassifyExamples
 from tenor.training.presets import preset
 from tenor.training.teacher import Taught
@@ -29,7 +29,7 @@ def shares_of(logits):
 
 
 def plainly(net, batch, targets, length):
-    """The loss as the papers write it, text by text, and nothing saved: a graph that is gone through twice."""
+    """The loss as models/adversary.py tells it, text by text, and nothing saved: a graph that is gone through twice."""
     tokens, wanted = batch.tokens, targets[torch.from_numpy(batch.rows)]
     labelled = ~wanted[:, 0].isnan()
 
@@ -37,41 +37,71 @@ def plainly(net, batch, targets, length):
         return -(wanted[labelled] * shares_of(logits)[labelled].log()).sum() / max(1, int(labelled.sum()))
 
     def answer(x):
-        return net.output(net.encoder.pooled(x, tokens.batch_sizes))
+        return net.output(net.dropout(net.encoder.pooled(x, tokens.batch_sizes)))
 
     x = net.encoder.vectors(tokens)
     logits = answer(x)
     shares = shares_of(logits)
-    first = taught(logits) - ENTROPY * (shares * shares.log())[~labelled].sum() / max(1, int((~labelled).sum()))
+    first = taught(logits) - 1e-6 * (shares * shares.log())[~labelled].sum() / max(1, int((~labelled).sum()))
     slope = torch.autograd.grad(first, x, retain_graph=True)[0]
-    moved = torch.empty_like(x)
+    y = net.encoder.vectors(tokens)
+    move = torch.empty_like(y)
     starts = np.concatenate([[0], np.cumsum(tokens.batch_sizes.numpy())])
     for b in range(len(wanted)):
         places = [int(starts[t]) + b for t, live in enumerate(tokens.batch_sizes) if b < live]
-        moved[places] = x[places].detach() + slope[places] / slope[places].norm() * length * x.detach().square().mean().sqrt()
-    again = answer(x + (moved - x).detach())
-    divergence = (shares.detach() * (shares.detach().log() - shares_of(again).log())).sum(1).mean()
-    return first + taught(again) + divergence
+        move[places] = slope[places] / slope[places].norm() * length * y.detach().square().mean().sqrt()
+    moved = answer(y + move.detach())
+    divergence = (shares.detach() * (shares.detach().log() - shares_of(moved).log())).sum(1).mean()
+    guessed = shares.argmax(1)[labelled] == wanted[labelled].argmax(1)
+    return first + taught(moved) + divergence, int(guessed.sum())
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("pooling", ["max_mean", "last"])
-@pytest.mark.parametrize(("labels", "known"), [(2, [0, 2, 5]), (4, [0, 2, 5]), (2, []), (3, range(6))], ids=["two labels", "four", "no row with a label", "every row with one"])
-def test_loss_and_gradients_are_those_of_the_papers(cell, pooling, labels, known):
+@pytest.mark.parametrize(("cell", "pooling", "layers"), [("lstm", "max_mean", 1), ("gru", "max_mean", 2), ("rnn", "last", 1), ("lstm", "last", 2)])
+@pytest.mark.parametrize("labels", [2, 4])
+@pytest.mark.parametrize("known", [[0, 2, 5], [], range(6)], ids=["some rows have a label", "none", "all"])
+def test_loss_and_gradients_are_those_of_a_second_way(cell, pooling, layers, labels, known):
     torch.manual_seed(labels)
-    net = TextClassifier(50, labels, ModelConfig(cell=cell, hidden=7, embedding=5, pooling=pooling)).train()
+    net = TextClassifier(50, labels, ModelConfig(cell=cell, hidden=7, embedding=5, pooling=pooling, layers=layers, word_dropout=0.2, embedding_dropout=0.3, dropout=0.3)).train()
     with torch.no_grad():
         net.output.weight.mul_(4)  # answers that differ from a guess
     targets = torch.full((6, labels), torch.nan)
     targets[list(known)] = torch.rand(len(known), labels).softmax(1)
     batch = pack(ragged(LENGTHS), np.random.default_rng(labels).permutation(6))
-    found = []
-    for loss in (net.scores(batch, targets, 1.5).loss, plainly(net, batch, targets, 1.5)):
+    found, right = [], []
+    for way in ("own", "plain"):
         net.zero_grad()
+        torch.manual_seed(7)  # both drop the same
+        if way == "own":
+            loss, *_ = scores = net.scores(batch, targets, 1.5)
+            right.append(scores.right)
+        else:
+            loss, guessed = plainly(net, batch, targets, 1.5)
+            right.append(guessed)
         loss.backward()
         found.append([loss.detach(), *(p.grad.to_dense() if p.grad.is_sparse else p.grad for p in net.parameters())])
+    assert right[0] == right[1]
     for ours, wanted in zip(*found, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_several_networks_are_moved_each_against_its_own_answer():
+    torch.manual_seed(0)
+    three = classifier(50, 3, ModelConfig(hidden=7, embedding=5, networks=3)).train()
+    batch, targets = pack(ragged(LENGTHS), np.arange(6)), torch.full((6, 3), torch.nan)
+    targets[:3] = torch.eye(3)
+    alone = [member.scores(batch, targets, 2.0).loss.detach() for member in three.members]
+    torch.testing.assert_close(three.scores(batch, targets, 2.0).loss.detach(), torch.stack(alone).mean())
+    assert np.ptp(alone) > 1e-3
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("far", [30.0, -30.0])
+def test_the_surest_answers_have_a_slope_too(labels, far):
+    logits = torch.zeros(1, 1 if labels == 2 else 3)
+    logits[0, -1] = far
+    logits.requires_grad_()
+    entropy(logits).sum().backward()
+    assert float(logits.grad[0, -1]) * far < 0
 
 
 def test_a_move_makes_the_answers_worse():

@@ -98,7 +98,8 @@ class LiveBar(Events):
         self.bar.update(self.task, completed=state.step, epoch=(state.step - 1) // self.batches + 1, numbers=numbers)
 
     def measured(self, state: State) -> str:
-        return f"loss {state.loss / state.rows:.3f}  accuracy {state.right / state.rows:.3f}"
+        rows = max(1, state.rows)  # a first batch may have no row with a label
+        return f"loss {state.loss / rows:.3f}  accuracy {state.right / rows:.3f}"
 
     def epoch(self, entry: dict[str, Any]) -> None:
         validation = f", validation {entry[f'validation_{self.measure}']:.4f}" if f"validation_{self.measure}" in entry else ""

@@ -16,23 +16,24 @@ ENTROPY = 1e-6
 
 
 def against(slopes: Tensor, x: Tensor, batch_sizes: Tensor, length: float) -> Tensor:
-    """How far each text's vectors are moved: along the slope of its loss, by `length` standard deviations of a number of x in all.
+    """How each text's vectors are moved: along the slope of its loss, equally far in all texts, short or long (as in the paper).
 
-    The loss may be measured anywhere on its scale, and another for each text; a text without a slope stays.
+    The loss may be measured on any scale, another for each text; a text without a slope stays.
 
     Args:
         slopes, x: [N, E], packed by batch_sizes.
+        length: of each text's move, in root mean squares of a number of x.
 
     Returns:
         [N, E] without gradient
     """
     slopes, x = slopes.detach(), x.detach()
-    rows = places_of(batch_sizes).rows.to(x.device)  # [N]
-    texts = int(batch_sizes[0])
-    most = slopes.new_zeros(texts).scatter_reduce(0, rows, slopes.abs().amax(1), "amax")  # first by the greatest, or squares of small ones are 0
-    scaled = slopes / most.clamp_min(torch.finfo(x.dtype).tiny)[rows, None]
-    norms = slopes.new_zeros(texts).index_add(0, rows, scaled.square().sum(1)).sqrt()
-    return scaled * (length * x.square().mean().sqrt() / norms.clamp_min(1e-6))[rows, None]
+    places = places_of(batch_sizes)
+    live, rows = places.live.to(x.device)[:, :, None], places.rows.to(x.device)
+    greatest = places.pad(slopes.abs().amax(1, keepdim=True)).masked_fill(~live, 0).amax(0)  # [B, 1]; first by this, or squares of small ones are 0
+    scaled = slopes / greatest.clamp_min(torch.finfo(x.dtype).tiny)[rows]
+    norms = places.pad(scaled.square().sum(1, keepdim=True)).masked_fill(~live, 0).sum(0).sqrt()
+    return scaled * (length * x.square().mean().sqrt() / norms.clamp_min(1e-6))[rows]
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -48,6 +49,6 @@ def divergence(logits: Tensor, moved: Tensor) -> Tensor:
 
 def _cross(logits: Tensor, other: Tensor) -> Tensor:
     """Cross-entropy of the second answers under the first: [B] nats"""
-    if logits.shape[1] == 1:
-        return F.binary_cross_entropy_with_logits(other[:, 0], torch.sigmoid(logits[:, 0]), reduction="none")
+    if logits.shape[1] == 1:  # both signs alike: a sigmoid of 20 is 1, and has no slope
+        return -(torch.sigmoid(logits) * F.logsigmoid(other) + torch.sigmoid(-logits) * F.logsigmoid(-other))[:, 0]
     return F.cross_entropy(other, torch.softmax(logits, 1), reduction="none")

@@ -79,7 +79,7 @@ class TextClassifier(nn.Module):
 
         Args:
             targets: [all rows] int64 label indexes or [all rows, labels] float32 shares, of which the batch's rows are taken; nan in all columns of a row without a label.
-            adversary: how far the vectors of each text are moved against it (models/adversary.py); 0: they are not, and rows without a label teach nothing.
+            adversary: how far the vectors of each text are moved against it (models/adversary.py); the loss is then of both, and not to be compared with one without. 0: they are not, and rows without a label teach nothing.
         """
         return self._opposed(batch, targets, adversary) if adversary else self.graded(self(batch), batch, targets)
 
@@ -107,7 +107,7 @@ class TextClassifier(nn.Module):
         sizes, encoder = tokens.batch_sizes, self.encoder
         x = encoder.vectors(tokens)
         at = x.detach().requires_grad_()
-        weights = [w for w in (*encoder.recurrent.parameters(), *self.output.parameters()) if w.requires_grad]
+        weights = [*encoder.recurrent.parameters(), *self.output.parameters()]
         logits = self._answer(at, sizes)
         found = self.graded(logits, batch, targets)
         unlabelled = _unlabelled(targets[torch.from_numpy(batch.rows)]).to(logits.device)
@@ -117,7 +117,7 @@ class TextClassifier(nn.Module):
         y = encoder.vectors(tokens)
         moved = self._answer(y + against(slope, y, sizes, length), sizes)
         second = self.graded(moved, batch, targets).loss + divergence(logits, moved).mean()
-        return found._replace(loss=first.detach() + plane - plane.detach() + second)
+        return found._replace(loss=first.detach() + (plane - plane.detach()) + second)
 
     def _placed(self, batch: Batch) -> PackedSequence:
         return batch.tokens._replace(data=batch.tokens.data.to(self.output.weight.device))  # batch_sizes stay on the CPU

@@ -132,18 +132,16 @@ def fit(
         TenorError: a setting outside its range, no memory for the network, a loss that is no number, another run's checkpoint.
     """
     check(preset.text, preset.model, preset.train)
-    tokenizer, whole = train.tokenizer, train.ids
-    known, guesses = whole, train_targets  # rows with an answer
+    assert not taught or taught.weights or (start and preset.train.adversary), "what nobody labelled teaches by an adversary alone, and says nothing of word vectors and pairs"
+    tokenizer, whole, guesses = train.tokenizer, train.ids, train_targets
     if taught:
-        whole = whole.followed_by(tokenizer.encode(taught.texts))
-        if taught.weights:
-            known, guesses = whole, np.concatenate([train_targets, taught.shares.argmax(1)])
+        whole, guesses = whole.followed_by(tokenizer.encode(taught.texts)), np.concatenate([train_targets, taught.shares.argmax(1)])
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
         counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
         if start:
             pairs = start.pairs
         elif preset.text.pairs and not pairs:
-            pairs = choose_pairs(known, guesses, len(labels), len(tokenizer), preset.text.pairs)
+            pairs = choose_pairs(whole, guesses, len(labels), len(tokenizer), preset.text.pairs)
     with torch.random.fork_rng():
         seed_torch(preset.train.seed)
         try:
@@ -157,7 +155,7 @@ def fit(
         elif counting:
             vectors = word_vectors(counting.result(), preset.model.embedding, preset.train.seed)
             if pairs:
-                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(known), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
+                vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
             for network in pipeline.network.members:
                 network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
         targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)

@@ -13,13 +13,14 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax, softmax
 
+from tenor.errors import TenorError
 from tenor.pipelines.classification import Pipeline
 from tenor.training.linear import Linear
 
 
 @dataclass(frozen=True)
 class Taught:
-    """Cleaned texts and their [rows, labels] float32 probabilities; how much each teacher and, last, the linear model counted, and their accuracy together on validation rows."""
+    """Cleaned texts and their [rows, labels] float32 probabilities, nan where there is no teacher; how much each teacher and, last, the linear model counted, and their accuracy together on validation rows."""
 
     texts: Sequence[str]
     shares: np.ndarray
@@ -39,6 +40,9 @@ def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.
         teachers: trained classifiers, one at least. train_texts, targets: [rows] what they were trained on; the linear model is trained on the same, in the first one's tokens.
         validation_texts, validation_targets: they decide how much each model counts; without any, all count alike.
         texts: to be labelled. All texts cleaned.
+
+    Raises:
+        TenorError: what a teacher says is no number.
     """
     first = teachers[0]
     linear = Linear(first.tokenizer.encode(train_texts), targets, len(first.labels), len(first.tokenizer))
@@ -54,7 +58,10 @@ def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.
         found = said(validation_texts)
         weights = blend(found, validation_targets)
         accuracy = float((np.tensordot(weights, found, 1).argmax(1) == validation_targets).mean())
-    return Taught(texts, softmax(np.tensordot(weights, said(texts), 1), axis=1).astype(np.float32), weights, accuracy)
+    shares = softmax(np.tensordot(weights, said(texts), 1), axis=1).astype(np.float32)
+    if not np.isfinite(shares).all():
+        raise TenorError("A teacher must answer with numbers, and one of these does not: its weights are broken. Train it anew.")
+    return Taught(texts, shares, weights, accuracy)
 
 
 def blend(found: np.ndarray, targets: np.ndarray, belief: Sequence[float] = ()) -> tuple[float, ...]:
