@@ -104,7 +104,7 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
     assert len(tokens.ids) + len(check) == metrics["data"]["train"] + 250
     assert "A language model (LSTM of 6 units a direction)" in said
     assert "250 rows without a label; 250 texts of them are learnt from too." in said
-    assert "250 rows without a label are labelled by the logits of the large classifier times" in said
+    assert "250 rows without a label are labelled by the logits of the large classifiers times" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["language"]["model"]["hidden"] == 6 and config["teachers"] == []
     assert config["model"]["hidden"] == 4 and config["model"]["networks"] == 4 and config["train"]["label_smoothing"] == 0.1
@@ -226,9 +226,8 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
     monkeypatch.setattr(first, "pretrain", None)
     trained = listen(monkeypatch, first, "fit")
     _, said = run(partly, start=language)
-    assert [given[5].train.adversary > 0 for given in trained] == [True, False]  # one labels, the other answers beside
-    assert [bool(np.isnan(given[-1].shares).all()) for given in trained] == [True, False]
-    assert f"A large classifier that labels the rows without a label, and then a classifier that will answer beside the small networks start from {language}" in said and "A large classifier from it, which learns from the rows without a label too: " in said
+    assert [given[5].model.networks for given in trained] == [3, 1]  # they label, and one answers beside
+    assert f"3 large classifiers that label the rows without a label together, and then a classifier that will answer beside the small networks start from {language}" in said and "3 large classifiers from it that answer together, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
     assert "4 networks that learnt from all rows, and the classifier from the language model for 0." in said

@@ -27,7 +27,7 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
-from tenor.training.first import fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
+from tenor.training.first import LARGE, fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import GIVEN, Preset
@@ -148,7 +148,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     if not start:
         return []
     if preset.language:
-        large = "A large classifier that labels the rows without a label, and then a" if is_few(rows) else "A"
+        large = f"{LARGE} large classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
         return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer. What starts there keeps its own number of epochs: --epochs is of the small networks."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
@@ -198,7 +198,7 @@ def _before(order: Order, data: Data, teachers: dict[str, Pipeline], train_texts
     first = beside = None
     if preset.language:
         first = fit_first(data.names, train_texts, tokens, targets, data.texts(v), data.targets[v], data.others, preset, events, work, tell, start)
-        teachers = {**teachers, "the large classifier" if few else "the first model": first}
+        teachers = {**teachers, "the large classifiers" if few else "the first model": first}
     if preset.language and start and not few:
         beside = other(Taught.by_nobody(data.others, len(data.names)))
         assert beside

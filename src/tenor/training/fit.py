@@ -31,9 +31,8 @@ from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
 class ClassifyExamples:
     """The loop's Examples for texts with a label, or with a teacher's probabilities, or with neither.
 
-    Each epoch takes all rows with a label and, of those that a teacher labelled, a part: over all epochs each is read once. Of rows
-    that nobody labelled it takes at least as many, and up to two for each with a label; if those are few, they are read several times, to be
-    a quarter of the epoch.
+    Each epoch takes all rows with a label. Of those that a teacher labelled it takes a part, so that over all epochs each is read
+    once; of those that nobody labelled, two for each with a label, others in the next epoch, or all if they are fewer.
 
     Args:
         ids, validation_ids: as the network reads them.
@@ -69,13 +68,13 @@ class ClassifyExamples:
         return digest.hexdigest()
 
     def _rows(self, epoch: int) -> np.ndarray:
-        labelled, epochs = np.arange(self.labelled), self.settings.epochs
         others = np.random.default_rng(self.settings.seed).permutation(np.arange(self.labelled, len(self.ids)))
-        if not len(others) or not bool(self.targets[-1].isnan().any()):
-            return np.concatenate([labelled, np.sort(others[epoch % epochs :: epochs])])
-        part = min(len(others), max(-(-len(others) // epochs), 2 * self.labelled))
-        taken = np.take(others, np.arange(epoch * part, (epoch + 1) * part), mode="wrap")
-        return np.concatenate([np.tile(labelled, max(1, part // (3 * self.labelled))), np.sort(taken)])
+        if len(others) and bool(self.targets[-1].isnan().any()):
+            part = min(len(others), 2 * self.labelled)
+            others = np.take(others, np.arange(epoch * part, (epoch + 1) * part), mode="wrap")
+        else:
+            others = others[epoch % self.settings.epochs :: self.settings.epochs]
+        return np.concatenate([np.arange(self.labelled), np.sort(others)])
 
 
 @dataclass(frozen=True)
