@@ -139,7 +139,7 @@ class TrainConfig:
     lazy_embedding: bool = True  # Adam moves the words of the batch only (torch.optim.SparseAdam's rule), not all by their momentum
     weight_decay: float = 0.0
     label_smoothing: float = 0.0  # share of each answer that is spread over all labels (Szegedy et al. 2016, arXiv 1512.00567v3)
-    adversary: float = 0.0  # how far the vectors of each text are moved against its answer while training, in standard deviations of one of their numbers (models/adversary.py); of classifiers
+    adversary: float = 0.0  # how far the vectors of each text are moved against its answer while training, in root mean squares of one of their numbers (models/adversary.py); of classifiers
     clip: float = 0.0  # greatest global norm of the gradient; 0: none
     seed: int = 0
     device: Device = "auto"

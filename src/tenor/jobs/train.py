@@ -149,7 +149,8 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
         return []
     if preset.language:
         large = f"{LARGE} large classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
-        return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. All networks read its tokens, and answers take longer. What starts there keeps its own number of epochs: --epochs is of the small networks."]
+        long = "" if is_few(rows) else " It learns from the rows without a label too, which takes longer than all else."
+        return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights.{long} All networks read its tokens, and answers take longer. What starts there keeps its own number of epochs: --epochs is of the small networks."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
