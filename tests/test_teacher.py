@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from conftest import order_texts
+from conftest import fit, order_texts, small
 from tenor.config import ModelConfig, Start
 from tenor.data.batches import pack
 from tenor.data.text import Ragged
+from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
 from tenor.training.fit import ClassifyExamples
 from tenor.training.linear import Linear
 from tenor.training.presets import ARTICLE, preset
-from tenor.training.teacher import blend
+from tenor.training.teacher import blend, teach
 
 
 def ragged(rows):
@@ -70,6 +71,14 @@ def test_a_blend_follows_the_one_that_is_right(seed, labels):
 def test_few_rows_hardly_move_a_blend():
     surely_wrong = np.log(np.array([[[0.9, 0.1]], [[0.9, 0.1]]]))
     assert all(0.2 < w < 0.5 for w in blend(surely_wrong, np.array([1])))
+
+
+def test_a_teacher_whose_weights_are_broken_is_refused():
+    texts, targets = order_texts(40, 1)
+    broken = fit(["bad", "good"], texts, targets, [], targets[:0], small(hidden=4, epochs=1))[0]
+    broken.network.output.bias.data.fill_(torch.nan)
+    with pytest.raises(TenorError, match="A teacher must answer with numbers"):
+        teach([broken], texts, targets, [], targets[:0], ["some more"])
 
 
 def test_texts_that_share_nothing_still_give_a_linear_model():

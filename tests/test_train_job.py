@@ -146,3 +146,12 @@ def test_a_run_with_other_extra_rows_is_another_run_and_they_are_no_rows_of_the_
         train(replace(asked, extra=None, resume=True), lambda *_: None, Events())
     rows = metrics["data"]["train"] + metrics["data"]["validation"] - 1
     assert f"has seen {rows} rows of" in seen_in_training(store.read(tmp_path / "m"), "m", str(reviews), None)[0]
+
+
+def test_a_folder_of_before_an_adversary_could_be_asked_for_is_as_asked(reviews, tmp_path):
+    train(order(reviews, tmp_path / "m"), lambda *_: None, Events())
+    stored, said = store.read(tmp_path / "m"), []
+    of_before = {**stored.config, "train": {k: v for k, v in stored.config["train"].items() if k != "adversary"}}
+    store.write(tmp_path / "m", replace(stored, config=of_before), {}, overwrite=True)
+    train(order(reviews, tmp_path / "m", resume=True), lambda _, sentences: said.extend(sentences), Events())
+    assert said == [f"{tmp_path / 'm'} is finished already; nothing to do."]
