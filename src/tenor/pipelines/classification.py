@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype, precision_of_stored
 from tenor.cells.reader import IN_8_BITS
@@ -69,6 +70,13 @@ class Pipeline:
                 raise TenorError(f"{name} of the network {BESIDE} the first must be above 0 and at most 1; got {value!r}. Copy the model folder again, or train anew.")
         self.beside, self.share, self.sure = other, share, sure
         return self
+
+    def sharpen(self, factor: float) -> None:
+        """All logits of the network times a factor: no label changes, and what is above 1 makes it surer of each."""
+        with torch.no_grad():
+            for member in self.network.members:
+                member.output.weight.mul_(factor)
+                member.output.bias.mul_(factor)
 
     @property
     def path(self) -> str:
