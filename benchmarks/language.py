@@ -1,6 +1,6 @@
 """`--preset best --from` a language model of the reviews: 3 seeds on the official split, one on the article's.
 
-    TENOR_DATA=... python benchmarks/language.py            both, 80 minutes on 2 cores, 42 of them the language model; one of these sizes in runs/reviews-language is taken as it is
+    TENOR_DATA=... python benchmarks/language.py            both, about 3 hours on 2 cores, half an hour of them the language model; one of these sizes in runs/reviews-language is taken as it is
     TENOR_DATA=... python benchmarks/language.py article    one of: official, article
 
 Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
