@@ -37,7 +37,7 @@ def train(
     label: LabelColumnName = None,
     beside: Annotated[str | None, typer.Option(help="With --task tag: columns that are read beside the words, with commas between.")] = None,
     stars: Stars = "classes",
-    preset: Annotated[Literal["base", "quick", "best", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. best: for files with many rows without a label, from which it learns too: several networks that answer together (hours, where fewer than 10,000 training rows have a label, and about one with --from a language model). article: the classic tutorial network.")] = "base",
+    preset: Annotated[Literal["base", "quick", "best", "article"], typer.Option(help="base: recommended. quick: seconds instead of minutes. best: for files with many rows without a label, from which it learns too: several networks that answer together (hours, where fewer than 10,000 training rows have a label and none is given with --from; where more have, about one with it). article: the classic tutorial network.")] = "base",
     cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
     layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,

@@ -27,10 +27,10 @@ from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
 from tenor.training.events import Events
-from tenor.training.first import LARGE, fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
+from tenor.training.first import LARGE, LEAST_ROWS, fit_beside, fit_first, from_language, is_few, joined, second_of, weighed
 from tenor.training.fit import Tokenised, fit
 from tenor.training.loop import Outcome
-from tenor.training.presets import GIVEN, Preset
+from tenor.training.presets import GIVEN, SMALL, Preset
 from tenor.training.pretrain import kept_aside
 from tenor.training.teacher import Taught, teach
 
@@ -148,9 +148,9 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     if not start:
         return []
     if preset.language:
-        large = f"{LARGE} large classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
+        large = f"Fewer than {SMALL:,} training rows have a label: {LARGE} classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
         long = "" if is_few(rows) else " It learns from the rows without a label too, which takes longer than all else."
-        return [f"{large} classifier that will answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights.{long} All networks read its tokens, and answers take longer. What starts there keeps its own number of epochs: --epochs is of the small networks."]
+        return [f"{large} classifier that may answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights.{long} All networks read its tokens, and answers take longer. What starts there keeps its own settings: --epochs, --hidden and --embedding are of the small networks."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
@@ -247,9 +247,10 @@ def _answer(before: Before, both: Pipeline, data: Data, start: Pretrained | None
     who = "the one beside" if start and start.labels else "the classifier from the language model"
     other = f", and {who} {beside_for(both)}," if both.beside else ""
     lost = f" Left out, since it adds nothing on the validation rows: {who}." if before.beside and not both.beside else ""
+    every = f" It reads every text: to ask it only where the others are not sure takes {LEAST_ROWS:,} validation rows (--validation {LEAST_ROWS})." if both.beside and 0 < len(v) < LEAST_ROWS else ""
     verb = "answer together" if networks > 1 or both.beside else "answers alone"
     drawn = "are of those that learnt from all" if before.taught else "leave out the one beside"
-    sentences = [f"{some}{other} {verb}{found}.{lost} Curves and history {drawn}."]
+    sentences = [f"{some}{other} {verb}{found}.{every}{lost} Curves and history {drawn}."]
     say("Answer", sentences)
     return sentences
 

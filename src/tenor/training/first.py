@@ -98,10 +98,10 @@ def fit_beside(
     taught: Taught | None = None,
 ) -> Pipeline:
     """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; train: in the tokens of `start`; settings: its own; taught: more texts."""
-    events.training("the network that answers beside the others")
+    events.training("the network that answers beside the others" + (" (its train loss is of texts as they are and moved against it, the validation loss as they are)" if settings.train.adversary else ""))
     beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
-    too = "" if not taught else " learns from the rows without a label too and" if settings.train.adversary else " learns from the teachers' answers too and"
+    too = "" if not taught else " learns from the rows without a label too (virtual adversarial training) and" if settings.train.adversary else " learns from the teachers' answers too and"
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
