@@ -208,7 +208,7 @@ def main() -> None:
     found["bytes"] = store.size(target)
     if found["bytes"] > MOST_BYTES:
         raise SystemExit(f"{target} has {found['bytes']:,} bytes; {MOST_BYTES:,} are the most that ship.")
-    (RESULTS / "box.json").write_text(json.dumps({"made_with": f"python benchmarks/box.py{' --card' if given.card else ''}", "machine": here, **found}, indent=2) + "\n")
+    (RESULTS / "box.json").write_text(json.dumps({"made_with": f"python benchmarks/box.py{' --card' if given.card else f' --model {given.model}' if given.model else ''}", "machine": here, **found}, indent=2) + "\n")
     print(json.dumps({k: v for k, v in found.items() if not isinstance(v, (dict, list))}))
 
 
