@@ -57,7 +57,7 @@ from tenor.cells import GRU, LSTM, RNN, native
 from tenor.config import TextConfig
 from tenor.data.batches import POOL, shuffled
 from tenor.data.splits import validation_split
-from tenor.training.fit import Tokenised
+from tenor.training.texts import Tokenised
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 OURS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}

@@ -29,6 +29,7 @@ from tenor.training import fit as fitting
 from tenor.training.events import Events
 from tenor.training.loop import Outcome
 from tenor.training.presets import Preset, preset
+from tenor.training.texts import Labelled, Tokenised
 
 torch.set_num_threads(2)
 
@@ -95,7 +96,7 @@ def fit(
     labels: list[str], texts: list[str], targets: np.ndarray, others: list[str], other_targets: np.ndarray, preset: Preset, events: Events | None = None, work: Path | None = None
 ) -> tuple[Pipeline, Outcome]:
     """Texts straight to a classifier; the others are the validation rows."""
-    return fitting.fit(labels, fitting.Tokenised.of(texts, preset.text), targets, others, other_targets, preset, events, work)
+    return fitting.fit(Labelled(labels, texts, Tokenised.of(texts, preset.text), targets, others, other_targets), preset, events, work)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier, read_logits
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
-from tenor.training.fit import Tokenised
 from tenor.training.fit import fit as fit_from
 from tenor.training.optimiser import clip, make_optimiser
 from tenor.training.presets import preset
+from tenor.training.texts import Labelled, Tokenised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,7 +77,7 @@ def test_a_folder_keeps_them_and_a_training_goes_on_from_them(three, tmp_path):
     start = Pretrained.read(tmp_path / "m")
     settings = preset("base", 40, start.settings, epochs=1, learning_rate=1e-9, precision="float32")
     assert settings.model.networks == 3
-    went_on, _ = fit_from(three.labels, Tokenised.of(texts, settings.text, start.tokenizer), targets, [], targets[:0], settings, start=start)
+    went_on, _ = fit_from(Labelled(three.labels, texts, Tokenised.of(texts, settings.text, start.tokenizer), targets, [], targets[:0]), settings, start=start)
     np.testing.assert_allclose(went_on.logits(texts)[0], again.logits(texts)[0], atol=1e-4)
 
 

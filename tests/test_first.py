@@ -17,7 +17,7 @@ from tenor.api.classify import Classifier
 from tenor.cells import native
 from tenor.config import Start
 from tenor.errors import TenorError
-from tenor.jobs import train as job
+from tenor.jobs import trainings
 from tenor.jobs.info import info
 from tenor.jobs.prepare import Order
 from tenor.jobs.pretrain import PretrainOrder, pretrain
@@ -113,7 +113,7 @@ def test_of_few_rows_a_large_network_that_read_no_test_or_validation_text_teache
 
 def test_of_many_rows_it_teaches_itself_and_both_models_answer(run, partly, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    heard = listen(monkeypatch, job, "joined")
+    heard = listen(monkeypatch, trainings, "joined")
     metrics, said = run(partly, networks=3)
     ((*made, _),) = heard
     assert "A first model of the labelled rows alone, " in said and "language model" not in said
@@ -143,10 +143,10 @@ def language(tmp_path):
 
 def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    made, trained = listen(monkeypatch, job, "weighed"), listen(monkeypatch, first, "fit")
+    made, trained = listen(monkeypatch, trainings, "weighed"), listen(monkeypatch, first, "fit")
     metrics, said = run(partly, start=language, networks=2)
     _, (*_, start, taught) = trained  # of the labelled rows alone, and the one beside
-    assert start.model.hidden == 6 and len(taught.texts) == 250 and np.isnan(taught.shares).all() and trained[1][5].train.adversary > 0
+    assert start.model.hidden == 6 and len(taught.texts) == 250 and np.isnan(taught.shares).all() and trained[1][1].train.adversary > 0
     assert Pretrained.read(tmp_path / "b").settings.classifier and not start.settings.classifier
     assert f"A classifier that may answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from the rows without a label too (virtual adversarial training) and reads at most 400 tokens: " in said
     assert re.search(r"250 rows without a label are labelled by the logits of the first model times [\d.]+, the logits of the classifier from the language model times [\d.]+ and those of a linear model", said)
@@ -167,6 +167,7 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     assert {"8 bits" in p.network.path for p in (small, small.beside)} == {native.available() and native.traits().int8}
     card = (tmp_path / "b" / "README.md").read_text()
     assert "| beside: hidden | 6 |" in card and "Texts are cut to 600 tokens" in card
+    assert "| adversary | 0.0 |" in card and f"| beside: adversary | {trained[1][1].train.adversary} |" in card
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
 
 
@@ -226,7 +227,7 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
     monkeypatch.setattr(first, "pretrain", None)
     trained = listen(monkeypatch, first, "fit")
     _, said = run(partly, start=language)
-    assert [given[5].model.networks for given in trained] == [3, 1]  # they label, and one answers beside
+    assert [given[1].model.networks for given in trained] == [3, 1]  # they label, and one answers beside
     assert f"Fewer than 10,000 training rows have a label: 3 classifiers that label the rows without a label together, and then a classifier that may answer beside the small networks start from {language}" in said and "3 large classifiers from it that answer together, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
@@ -235,10 +236,10 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
 
 def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
     monkeypatch.setattr(first, "SMALL", 100)
-    trained = listen(monkeypatch, job, "fit")
+    trained = listen(monkeypatch, trainings, "fit")
     run(partly)
     (rest,) = trained
-    settings, (taught, pairs) = rest[5], rest[-2:]
+    settings, (taught, pairs) = rest[1], rest[-2:]
     assert settings.train.seed == 1 and settings.model.networks == 2 and len(taught.texts) == 250 and pairs is not None
 
 
@@ -246,7 +247,7 @@ def test_of_a_teacher_what_stands_beside_is_always_asked(partly, tmp_path, monke
     texts, targets = order_texts(60, 6)
     one, other = (fit(["bad", "good"], texts, targets, texts[:9], targets[:9], small(hidden=h))[0] for h in (5, 6))
     store.write(tmp_path / "teacher", one.answering_with(other, 0.4, 0.6).stored({}, {}, []), {})
-    taught = listen(monkeypatch, job, "teach")
+    taught = listen(monkeypatch, trainings, "teach")
     order = Order(str(partly), tmp_path / "b", lambda rows, start=None: presets.preset("base", rows, start, hidden=4, embedding=8, epochs=1, precision="float32"), teachers=[tmp_path / "teacher"], baseline=False)
     train(order, lambda *_: None, Events())
     (((teacher,), *_),) = taught

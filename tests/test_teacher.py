@@ -20,6 +20,7 @@ from tenor.training.fit import ClassifyExamples
 from tenor.training.linear import Linear
 from tenor.training.presets import ARTICLE, preset
 from tenor.training.teacher import blend, teach
+from tenor.training.texts import Labelled, Tokenised
 
 
 def ragged(rows):
@@ -78,7 +79,7 @@ def test_a_teacher_whose_weights_are_broken_is_refused():
     broken = fit(["bad", "good"], texts, targets, [], targets[:0], small(hidden=4, epochs=1))[0]
     broken.network.output.bias.data.fill_(torch.nan)
     with pytest.raises(TenorError, match="A teacher must answer with numbers"):
-        teach([broken], texts, targets, [], targets[:0], ["some more"])
+        teach([broken], Labelled(broken.labels, texts, Tokenised.of(texts, broken.text), targets, [], targets[:0]), ["some more"])
 
 
 def test_texts_that_share_nothing_still_give_a_linear_model():

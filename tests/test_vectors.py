@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tenor.config import TextConfig
 from tenor.data.text import UNK, Ragged
-from tenor.training.fit import Tokenised
+from tenor.training.texts import Tokenised
 from tenor.training.vectors import LEAST, SCALE, WINDOW, neighbour_counts, word_vectors
 
 

@@ -18,8 +18,8 @@ from tenor.config import TextConfig
 from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows
 from tenor.data.text import PAD, UNK, Ragged, cut
-from tenor.training.fit import Tokenised
 from tenor.training.presets import ARTICLE, BASE
+from tenor.training.texts import Tokenised
 
 TRAIN_ROWS = 39_258  # of the article's split; its test rows follow
 

@@ -21,8 +21,9 @@ from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.results.calibrate import calibrate
 from tenor.training.first import weighed
-from tenor.training.fit import Tokenised, fit
+from tenor.training.fit import fit
 from tenor.training.presets import GIVEN, Preset, preset
+from tenor.training.texts import Labelled, Tokenised
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -120,14 +121,14 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         settings = self._settings(len(train), start)
         check(settings.text, settings.model, settings.train)
         targets = targets.astype(np.int64)
-        tokens = Tokenised.of([texts[i] for i in train], settings.text, start.tokenizer if start else None)
-        aside = [texts[i] for i in validation]
-        known = self.classes_.tolist(), tokens, targets[train], aside, targets[validation]
-        self.pipeline_, outcome = fit(*known, settings, start=start)
+        learnt, aside = ([texts[i] for i in some] for some in (train, validation))
+        tokens = Tokenised.of(learnt, settings.text, start.tokenizer if start else None)
+        rows = Labelled(self.classes_.tolist(), learnt, tokens, targets[train], aside, targets[validation])
+        self.pipeline_, outcome = fit(rows, settings, start=start)
         if start and start.beside:  # what answers beside in the start learns too, and answers beside again
-            beside, _ = fit(*known, self._settings(len(train), start.beside), start=start.beside)
-            self.pipeline_ = weighed(self.pipeline_, beside, aside, targets[validation], start.share)
-        calibration = calibrate(self.pipeline_, aside, targets[validation])
+            beside, _ = fit(rows, self._settings(len(train), start.beside), start=start.beside)
+            self.pipeline_ = weighed(self.pipeline_, beside, aside, rows.validation_targets, start.share)
+        calibration = calibrate(self.pipeline_, aside, rows.validation_targets)
         parameters = self.get_params() | {"start": None if self.start is None else str(self.start)}
         return self._took(outcome, settings.train, {"calibration": calibration}, parameters)
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from tenor.config import TextConfig
 from tenor.data.checks import Findings, check_labels, check_rows
 from tenor.data.columns import match_labels, order_labels
 from tenor.data.datasets import Progress, resolve
 from tenor.data.parts import is_test
 from tenor.data.sources import Row, Rows, read_rows
 from tenor.data.splits import Split, split_rows
+from tenor.data.text import Tokenizer
 from tenor.errors import TenorError, plural
 from tenor.training.presets import Preset
+from tenor.training.texts import Labelled, Tokenised
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Data:
 
     def texts(self, which: np.ndarray) -> list[str]:
         return [self.rows[i].text for i in which]
+
+    def labelled(self, config: TextConfig, tokenizer: Tokenizer | None) -> Labelled:
+        """Rows that train and those of validation, in the tokens of a tokenizer, or of a new one."""
+        train, validation = self.split.train, self.split.validation
+        texts = self.texts(train)
+        return Labelled(self.names, texts, Tokenised.of(texts, config, tokenizer), self.targets[train], self.texts(validation), self.targets[validation])
+
+    def learnt(self, preset: Preset) -> int:
+        """Rows that are learnt from, by which a preset sets its epochs."""
+        return self.findings.train + (len(self.others) if preset.language else 0)
 
 
 def prepare(order: Order, progress: Progress | None = None) -> Data:

@@ -17,10 +17,10 @@ from tenor.errors import TenorError, plural
 from tenor.jobs.work import Say, clear_work, is_finished, open_work, work_folder
 from tenor.results.report import pretrained_card
 from tenor.training.events import Events
-from tenor.training.fit import Tokenised
 from tenor.training.presets import Preset
 from tenor.training.pretrain import DRAWS, kept_aside
 from tenor.training.pretrain import pretrain as train_language
+from tenor.training.texts import Tokenised
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,12 @@ def _settings(config: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
 def _beside(config: dict[str, Any]) -> dict[str, Any]:
     """Settings of the network that answers beside the one that the rest describes."""
     found = config.get("beside")
-    return {k: f"{found[k]:.3f}" for k in ("share", "sure") if k == "share" or found.get(k, 1.0) < 1} | found["text"] | found["model"] if isinstance(found, dict) else {}  # of a tagger, columns
+    if not isinstance(found, dict):  # of a tagger, columns
+        return {}
+    out: dict[str, Any] = {k: f"{found[k]:.3f}" for k in ("share", "sure") if k == "share" or found.get(k, 1.0) < 1}
+    for part in ("text", "model", "train"):  # folders of before have no train
+        out |= found.get(part, {})
+    return out
 
 
 def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:

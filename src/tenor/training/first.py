@@ -23,11 +23,12 @@ from tenor.models.classify import shares
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.training.events import Events
-from tenor.training.fit import Tokenised, fit
+from tenor.training.fit import fit
 from tenor.training.loop import Outcome
 from tenor.training.presets import FINE_TUNE, OPPOSED, SMALL, Preset, changed, preset
 from tenor.training.pretrain import kept_aside, pretrain
 from tenor.training.teacher import Taught, blend, log_shares
+from tenor.training.texts import Labelled, Tokenised
 
 LARGE = 3  # classifiers that label together where few rows have a label: with the linear model 0.866 of 5,910 rows in two draws of 500, one of them 0.862 and 0.859
 MOST_LOST = 0.004  # nats a row, of about 0.135 on film reviews: on 1,915 of them no label changes at a bound that loses four times as much, and at 0.002 1.6 times as many texts are read by both (docs/experiments.md)
@@ -39,25 +40,11 @@ def is_few(rows: int) -> bool:
     return rows < SMALL
 
 
-def fit_first(
-    labels: Sequence[Any],
-    train_texts: Sequence[str],
-    train: Tokenised,
-    targets: np.ndarray,
-    validation_texts: Sequence[str],
-    validation_targets: np.ndarray,
-    others: Sequence[str],
-    asked: Preset,
-    events: Events,
-    work: Path,
-    tell: Callable[[str], None],
-    start: Pretrained | None = None,
-) -> Pipeline:
+def fit_first(rows: Labelled, others: Sequence[str], asked: Preset, events: Events, work: Path, tell: Callable[[str], None], start: Pretrained | None = None) -> Pipeline:
     """Train it; what stands in `work` is gone on with.
 
     Args:
-        labels: names in the model's order.
-        train_texts, validation_texts: cleaned; targets, validation_targets: [rows] int64 label indexes. train: the tokens of the first, of `start` if there is one.
+        rows: with a label; in the tokens of `start`, if there is one.
         others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
         asked: of the whole; `asked.language` is of the language model.
         events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
@@ -69,37 +56,25 @@ def fit_first(
     Raises:
         TenorError: as pretrain and fit; or the training was asked to stop, and its checkpoint waits.
     """
-    if not is_few(len(targets)):
+    if not is_few(len(rows.targets)):
         events.training("a first model, of the labelled rows alone")
-        first, outcome = fit(labels, train, targets, validation_texts, validation_targets, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
+        first, outcome = fit(rows, _with(asked, asked.model.networks // 2), events, _folder(work, "first"))
         tell(f"A first model of the labelled rows alone, {_finished(outcome)}.")
         return first
     if not start:
-        start = _language(train_texts, others, asked, events, work, tell)
-        train = Tokenised.of(train_texts, start.text, start.tokenizer)
-    settings = _with(from_language(start, asked, len(targets), opposed=False), LARGE)
+        start = _language(rows.texts, others, asked, events, work, tell)
+        rows = replace(rows, tokens=Tokenised.of(rows.texts, start.text, start.tokenizer))
+    settings = _with(from_language(start, asked, len(rows.targets), opposed=False), LARGE)
     events.training("large classifiers, which will label the other texts")
-    first, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "teachers"), start)
+    first, outcome = fit(rows, settings, events, _folder(work, "teachers"), start)
     tell(f"{LARGE} large classifiers from it that answer together, {_finished(outcome)}.")
     return first
 
 
-def fit_beside(
-    labels: Sequence[Any],
-    train: Tokenised,
-    targets: np.ndarray,
-    validation_texts: Sequence[str],
-    validation_targets: np.ndarray,
-    settings: Preset,
-    events: Events,
-    work: Path,
-    tell: Callable[[str], None],
-    start: Pretrained,
-    taught: Taught | None = None,
-) -> Pipeline:
-    """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; train: in the tokens of `start`; settings: its own; taught: more texts."""
+def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tell: Callable[[str], None], start: Pretrained, taught: Taught | None = None) -> Pipeline:
+    """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; settings: its own; taught: more texts."""
     events.training("the network that answers beside the others" + (" (its train loss is of texts as they are and moved against it, the validation loss as they are)" if settings.train.adversary else ""))
-    beside, outcome = fit(labels, train, targets, validation_texts, validation_targets, settings, events, _folder(work, "beside"), start, taught)
+    beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
     too = "" if not taught else " learns from the rows without a label too (virtual adversarial training) and" if settings.train.adversary else " learns from the teachers' answers too and"
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")

@@ -1,21 +1,21 @@
-"""Texts and label indexes to a trained classifier: tokens, network, loop."""
+"""Texts and label indexes to a trained classifier: network, examples, loop."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tenor.config import TextConfig, check
+from tenor.config import check
 from tenor.data.batches import by_length, pack, shuffled
 from tenor.data.pairs import Pairs, choose_pairs, counts_by_label
-from tenor.data.text import Chunks, Ragged, Tokenizer
+from tenor.data.text import Ragged, Tokenizer
 from tenor.errors import TenorError
 from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
@@ -25,6 +25,7 @@ from tenor.training.loop import Outcome, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
 from tenor.training.teacher import Taught
+from tenor.training.texts import Labelled
 from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
 
 
@@ -77,34 +78,8 @@ class ClassifyExamples:
         return np.concatenate([np.arange(self.labelled), np.sort(others)])
 
 
-@dataclass(frozen=True)
-class Tokenised:
-    """Training texts as ids, uncut, and the tokenizer that was chosen on them."""
-
-    tokenizer: Tokenizer
-    ids: Ragged
-
-    @classmethod
-    def of(cls, texts: Sequence[str], config: TextConfig, tokenizer: Tokenizer | None = None) -> Tokenised:
-        """With a tokenizer that there is already, or a new one."""
-        chunks = Chunks.of(texts)
-        tokenizer = tokenizer or Tokenizer.train(chunks, config)
-        return cls(tokenizer, tokenizer.encode_chunks(chunks))
-
-    def counts(self, limit: int) -> dict[str, int]:
-        """tokens, median and greatest length of a text, and what a limit cuts: tokens_cut, texts_cut."""
-        lengths = self.ids.lengths
-        lost = np.maximum(lengths - limit, 0)
-        sizes = {"median_length": int(np.median(lengths)), "greatest_length": int(lengths.max(initial=0))}
-        return {"tokens": int(lengths.sum()), **sizes, "tokens_cut": int(lost.sum()), "texts_cut": int((lost > 0).sum())}
-
-
 def fit(
-    labels: Sequence[Any],
-    train: Tokenised,
-    train_targets: np.ndarray,
-    validation_texts: Sequence[str],
-    validation_targets: np.ndarray,
+    rows: Labelled,
     preset: Preset,
     events: Events | None = None,
     work: Path | None = None,
@@ -115,12 +90,11 @@ def fit(
     """Train a classifier; the caller's random state is left as it was.
 
     Args:
-        labels: names in the model's order.
-        train: training texts. validation_texts: cleaned. *_targets: [rows] int64 label indexes.
+        rows: to learn from, and to choose the epoch.
         preset: all settings.
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
-        start: what the network starts from; the tokenizer of `train` and pairs of words are then its own.
+        start: what the network starts from; the tokenizer of `rows` and pairs of words are then its own.
         taught: more texts to learn from, with a teacher's probabilities, or for an adversary without.
         pairs: of words, to be read; None: those of the start, or chosen here if the settings want any.
 
@@ -132,9 +106,9 @@ def fit(
     """
     check(preset.text, preset.model, preset.train)
     assert not taught or taught.weights or (start and preset.train.adversary), "what nobody labelled teaches by an adversary alone, and says nothing of word vectors and pairs"
-    tokenizer, whole, guesses = train.tokenizer, train.ids, train_targets
+    labels, tokenizer, whole, guesses = rows.labels, rows.tokens.tokenizer, rows.tokens.ids, rows.targets
     if taught:
-        whole, guesses = whole.followed_by(tokenizer.encode(taught.texts)), np.concatenate([train_targets, taught.shares.argmax(1)])
+        whole, guesses = whole.followed_by(tokenizer.encode(taught.texts)), np.concatenate([rows.targets, taught.shares.argmax(1)])
     with ThreadPoolExecutor(1) as beside:  # each is 2 to 3 seconds of numpy on one core
         counting = beside.submit(neighbour_counts, whole, len(tokenizer)) if preset.train.vectors and not start else None
         if start:
@@ -157,9 +131,9 @@ def fit(
                 vectors = with_pairs(vectors, pairs, counts_by_label(pairs.read(whole), guesses, len(labels), len(tokenizer) + len(pairs.keys)))
             for network in pipeline.network.members:
                 network.encoder.embedding.weight.data.copy_(torch.from_numpy(vectors))
-        targets = _targets(train_targets, len(labels), preset.train.label_smoothing, taught)
-        validation_ids = pipeline.read(tokenizer.encode(validation_texts))
-        examples = ClassifyExamples(pipeline.read(whole), targets, len(train_targets), validation_ids, validation_targets, preset, pipeline.pad_to)
+        targets = _targets(rows.targets, len(labels), preset.train.label_smoothing, taught)
+        validation_ids = pipeline.read(tokenizer.encode(rows.validation_texts))
+        examples = ClassifyExamples(pipeline.read(whole), targets, len(rows.targets), validation_ids, rows.validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | surroundings(examples.fingerprint(pipeline.tokenizer), pipeline.network.path)
         settings |= {"labels": list(map(str, pipeline.labels)), "start": start.fingerprint() if start else ""}
         outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings)

@@ -20,10 +20,10 @@ from tenor.models.language import LanguageModel
 from tenor.pipelines.pretrained import Pretrained
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
-from tenor.training.fit import Tokenised
 from tenor.training.loop import Outcome, by_loss, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import Preset
+from tenor.training.texts import Tokenised
 from tenor.training.vectors import neighbour_counts, word_vectors
 
 DRAWS = 1024  # words drawn a batch, about 600 of them distinct: 4,096 take longer, and a language model of 512 units learnt as well with these (docs/experiments.md)

@@ -16,6 +16,7 @@ from scipy.special import log_expit, log_softmax, softmax
 from tenor.errors import TenorError
 from tenor.pipelines.classification import Pipeline
 from tenor.training.linear import Linear
+from tenor.training.texts import Labelled
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,19 @@ class Taught:
         return cls(texts, np.full((len(texts), labels), np.nan, np.float32), (), float("nan"))
 
 
-def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.ndarray, validation_texts: Sequence[str], validation_targets: np.ndarray, texts: Sequence[str]) -> Taught:
+def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str]) -> Taught:
     """Label texts.
 
     Args:
-        teachers: trained classifiers, one at least. train_texts, targets: [rows] what they were trained on; the linear model is trained on the same, in the first one's tokens.
-        validation_texts, validation_targets: they decide how much each model counts; without any, all count alike.
-        texts: to be labelled. All texts cleaned.
+        teachers: trained classifiers, one at least.
+        rows: with a label. The linear model is trained on those that train, in the first teacher's tokens; those of validation decide how much each model counts, and without any all count alike.
+        texts: cleaned, to be labelled.
 
     Raises:
         TenorError: what a teacher says is no number.
     """
     first = teachers[0]
-    linear = Linear(first.tokenizer.encode(train_texts), targets, len(first.labels), len(first.tokenizer))
+    linear = Linear(first.tokenizer.encode(rows.texts), rows.targets, len(first.labels), len(first.tokenizer))
 
     def said(some: Sequence[str]) -> np.ndarray:
         """[models, rows, labels] log-probabilities"""
@@ -54,10 +55,10 @@ def teach(teachers: Sequence[Pipeline], train_texts: Sequence[str], targets: np.
 
     models = len(teachers) + 1
     weights, accuracy = (1 / models,) * models, float("nan")
-    if len(validation_texts):
-        found = said(validation_texts)
-        weights = blend(found, validation_targets)
-        accuracy = float((np.tensordot(weights, found, 1).argmax(1) == validation_targets).mean())
+    if len(rows.validation_texts):
+        found = said(rows.validation_texts)
+        weights = blend(found, rows.validation_targets)
+        accuracy = float((np.tensordot(weights, found, 1).argmax(1) == rows.validation_targets).mean())
     shares = softmax(np.tensordot(weights, said(texts), 1), axis=1).astype(np.float32)
     if not np.isfinite(shares).all():
         raise TenorError("A teacher must answer with numbers, and one of these does not: its weights are broken. Train it anew.")
