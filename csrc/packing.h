@@ -107,7 +107,7 @@ struct Packing {
         pack_columns(l, static_cast<const acc*>(w.w_hh), l.hidden, static_cast<elem*>(w.hid_back));
     }
 
-#if defined(__AVX512VNNI__)
+#if defined(TENOR_HAS_S8)
     struct Side {  // one of a layer's two matrices on its way to 8 bits
         const Panels<S8> panels;
         const acc* w;
@@ -118,7 +118,7 @@ struct Packing {
         const acc* row(const Layer& l, int64_t unit, int slot) const { return w + (gate(l, slot) * l.hidden + unit) * columns; }
     };
 
-    // W_hh, and W_ih where in_8 is there, finite, in 8 bits, a scale a sum (the greatest weight is 127).
+    // W_hh, and W_ih where in_8 is there, finite, in 8 bits, a scale a sum: the greatest weight is 127, or two side by side are it together, and with rounding 128 at most.
     static void pack_8(const Layer& l, int d) {
         const auto& side = l.direction[d];
         auto* scale = static_cast<float*>(side.scale_8);
@@ -136,8 +136,10 @@ struct Packing {
                 float greatest = 0;
                 for (int i = 0; i < count; i++)
                     for (int64_t k = 0; sides[i].gate(l, slot) >= 0 && k < sides[i].columns; k++) {
-                        const float size = __builtin_fabsf(float(sides[i].row(l, unit, slot)[k]));
+                        const acc* w = sides[i].row(l, unit, slot) + k;
+                        const float size = __builtin_fabsf(float(w[0])), two = S8::TWO_IN_16_BITS && k % 2 ? __builtin_fabsf(float(w[-1] + w[0])) : 0;
                         if (size > greatest) greatest = size;
+                        if (two > greatest) greatest = two;
                     }
                 const float step = greatest > 1e-30f ? greatest / 127 : 1;
                 int32_t sum = 0;

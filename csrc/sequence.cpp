@@ -47,7 +47,7 @@ constexpr bool MULTIPLIES_BF16 = true;
 #else
 constexpr bool MULTIPLIES_BF16 = false;
 #endif
-#if defined(__AVX512VNNI__)
+#if defined(TENOR_HAS_S8)
 constexpr bool MULTIPLIES_S8 = true;
 #else
 constexpr bool MULTIPLIES_S8 = false;

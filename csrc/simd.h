@@ -114,6 +114,8 @@ V at_least(V limit, V x) {
 inline Vec<float> widen(Halves h) {
 #if defined(__AVX512F__)
     return (Vec<float>)_mm512_maskz_slli_epi32(-1, _mm512_maskz_cvtepu16_epi32(-1, (__m256i)h), 16);  // GCC makes two halves of a __builtin_convertvector
+#elif defined(__AVX2__)
+    return (Vec<float>)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
 #else
     return (Vec<float>)(__builtin_convertvector(h, Words) << 16);
 #endif
@@ -239,28 +241,63 @@ struct BF16 {
 #endif
 };
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX2__)
+#define TENOR_HAS_S8
 // 8-bit products for frozen weights. The left side is a state in [-1, 1] as round(127 h) + 128, so that it is unsigned as
-// the instruction wants it; whoever packs the weights takes the 128 off again. Sums are exact.
+// the instructions want it; whoever packs the weights takes the 128 off again. Sums are exact.
 struct S8 {
     using elem = int8_t;
     using acc = int32_t;
     using V = Vec<int32_t>;
     static constexpr int PAIR = 4;
-    using Left = __m512i;
+    // Without VNNI two products are added in 16 bits, which hold 255 times 128: two weights side by side may be 128 together. (Factors of
+    // 16 bits would need no such care, and half as many are multiplied a second: 45 and 90 billion on a core of a Zen 3; of floats 44.)
+#if defined(__AVX512VNNI__)
+    static constexpr bool TWO_IN_16_BITS = false;
+#else
+    static constexpr bool TWO_IN_16_BITS = true;
+#endif
+    using Left = V;
     static Left left(const char* p) {
         int32_t x;
         memcpy(&x, p, 4);
-        return _mm512_set1_epi32(x);
+        return broadcast(x);
     }
-    static V dot(V sum, Left a, const elem* b) { return (V)_mm512_dpbusd_epi32((__m512i)sum, a, _mm512_loadu_si512(b)); }
-    static void store_elems(elem* p, Vec<float> h) {
-        const __m512i whole = _mm512_maskz_cvtps_epi32(-1, (__m512)(h * 127.0f));  // rounds to nearest, ties to even
-        const __m128i bytes = _mm512_maskz_cvtsepi32_epi8(-1, whole);              // saturates
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_xor_si128(bytes, _mm_set1_epi8(char(0x80))));
+    static V dot(V sum, Left a, const elem* b) {
+        const V weights = load(reinterpret_cast<const int32_t*>(b));
+#if defined(__AVX512VNNI__)
+        return (V)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)weights);
+#elif defined(__AVX512F__)
+        return sum + (V)_mm512_madd_epi16(_mm512_maddubs_epi16((__m512i)a, (__m512i)weights), _mm512_set1_epi16(1));
+#else
+        return sum + (V)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)a, (__m256i)weights), _mm256_set1_epi16(1));
+#endif
     }
-    static Vec<float> value(const acc* p) { return (Vec<float>)_mm512_maskz_cvtepi32_ps(-1, (__m512i)load(p)); }
+    static void store_elems(elem* p, Vec<float> h) {  // rounds to nearest, ties to even; saturates
+#if defined(__AVX512F__)
+        const __m128i bytes = _mm512_maskz_cvtsepi32_epi8(-1, _mm512_maskz_cvtps_epi32(-1, (__m512)(h * 127.0f)));
+#else
+        const __m256i whole = _mm256_cvtps_epi32((__m256)(h * 127.0f));
+        const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)), bytes = _mm_packs_epi16(halves, halves);
+#endif
+        const __m128i unsigned_bytes = _mm_xor_si128(bytes, _mm_set1_epi8(char(0x80)));
+        memcpy(p, &unsigned_bytes, width<float>);
+    }
+    static Vec<float> value(const acc* p) {
+#if defined(__AVX512F__)
+        return (Vec<float>)_mm512_maskz_cvtepi32_ps(-1, (__m512i)load(p));
+#else
+        return (Vec<float>)_mm256_cvtepi32_ps((__m256i)load(p));
+#endif
+    }
 };
+#endif
+
+template <class Op>
+constexpr bool IN_8_BITS = false;
+#if defined(TENOR_HAS_S8)
+template <>
+constexpr bool IN_8_BITS<S8> = true;
 #endif
 
 }  // namespace tenor::TENOR_ISA

@@ -18,7 +18,7 @@ struct Writing {
     // sums += from W, all panels, the last one first where `back`. H: the type of the product, Op or S8.
     template <class C, class H>
     static size_t product(const Layer& l, bool hidden, const Rows& p, char* memory) {
-        constexpr bool EIGHT = H::PAIR == 4;
+        constexpr bool EIGHT = IN_8_BITS<H>;
         using sum = typename H::acc;
         const int64_t n = p.count, k = hidden ? l.hp : EIGHT ? in_8_width(l) : l.ip, pitch = (k + W - 1) / W * W, sums = C::SLOTS * l.hp;
         const auto& w = l.direction[0];
@@ -55,7 +55,7 @@ struct Writing {
                 for (int slot = 0; slot < C::SLOTS; slot++) {
                     const int64_t at = j * C::SLOTS + slot * W;
                     of[slot] = words ? Op::load_elems(static_cast<const elem*>(table) + words[r] * sums + at) : load(static_cast<const acc*>(w.bias) + at);
-#if defined(__AVX512VNNI__)
+#if defined(TENOR_HAS_S8)
                     if constexpr (EIGHT) {
                         auto* from = static_cast<int32_t*>(p.sums) + r * sums + at;
                         of[slot] = fma(S8::value(from), load(static_cast<const float*>(w.scale_8) + at), of[slot]);
@@ -76,7 +76,7 @@ struct Writing {
 
     template <class C>
     static size_t product_of(const Layer& l, bool hidden, const Rows& p, char* memory) {
-#if defined(__AVX512VNNI__)
+#if defined(TENOR_HAS_S8)
         if constexpr (Op::PAIR == 2)
             if (p.eight_bits) return product<C, S8>(l, hidden, p, memory);
 #endif

@@ -52,6 +52,11 @@ def test_importing_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
 
 
+def test_an_answer_does_not_load_torchs_compiler():
+    code = "import sys; from tenor import load; print(load('reviews-en').predict(['Good.']), *(m for m in ('torch._dynamo', 'torch._inductor') if m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "['positive']"  # two seconds
+
+
 def test_readme_commands_exist():
     """Every `tenor` command line of the README parses: the command and each of its options are known."""
     import typer

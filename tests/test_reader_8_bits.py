@@ -8,7 +8,7 @@ from tenor.cells import native
 from tenor.cells.reader import Reader
 
 ABLE = [name for name in ISAS if native.available() and native.traits(name).int8]
-pytestmark = pytest.mark.skipif(not ABLE, reason="8-bit products need AVX512-BF16 and VNNI, which this CPU has not")
+pytestmark = pytest.mark.skipif(not ABLE, reason="8-bit products need AVX2, which this CPU has not")
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1}
 X = torch.cat((torch.linspace(-12, 12, 9001), torch.tensor([-3e38, -1e-30, 0.0, 3e38]))).bfloat16().float()
 
@@ -55,3 +55,15 @@ def test_a_state_is_kept_over_a_long_text(monkeypatch, isa, cell, forget):
     kept = torch.sigmoid(torch.tensor(forget, dtype=torch.float64)) ** 600
     wanted = torch.tanh(kept) if cell == "lstm" else kept
     assert float(last(cell, words, torch.tensor([[0], *[[1]] * 600]))) == pytest.approx(float(wanted), abs=5e-4)
+
+
+@pytest.mark.parametrize("isa", ABLE)
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1)])
+def test_great_weights_side_by_side_do_not_overflow(monkeypatch, isa, signs):
+    """Where two products are added in 16 bits, 255 times 127 twice has no room."""
+    monkeypatch.setenv("TENOR_ISA", isa)
+    of = torch.tensor(signs).repeat(5)[:9] * 0.1
+    w_hh = torch.stack([of * scale for scale in torch.linspace(-1, 1, 9)])
+    reader = Reader("rnn_tanh", torch.stack((torch.full((9,), 40.0), torch.zeros(9))), [(torch.eye(9), w_hh, None, None)], torch.int8)
+    got = reader.last(torch.tensor([0, 1]), torch.tensor([1, 1]))[0, 0]  # the first word makes all states 1
+    torch.testing.assert_close(got, torch.tanh(w_hh.sum(1)), rtol=0, atol=0.01)

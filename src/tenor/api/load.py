@@ -25,7 +25,7 @@ def load(folder: str | Path, device: Device = "auto", precision: ReadingPrecisio
     Args:
         folder: of the model, or "reviews-en" (a folder of that name is "./reviews-en").
         device: "auto", "cpu" or "cuda".
-        precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; CPUs with AVX512-BF16 and VNNI), which is what auto takes for weights that are stored so (tenor shrink).
+        precision: "auto", "float32", "bfloat16" or, to read faster, "int8" (one layer; x86 CPUs with AVX2), which is what auto takes for weights that are stored so (tenor shrink).
 
     Raises:
         TenorError: no model folder, damaged, changed, or of a newer format; no 8-bit products here.

@@ -28,7 +28,7 @@ class Reader:
         embedding: [V, E] on the CPU.
         weights: as in the kernels' contract (reference.py).
         compute: format of the products and of the looked-up sums, torch.float32 or torch.bfloat16; torch.int8 takes W_hh (a scale
-            a column) and the states of the recurrent product in 8 bits, tanh and sigmoid to 1.2e-4 (but what keeps a state exactly), and all else as bfloat16 does, on CPUs with AVX512-BF16 and VNNI.
+            a column; without VNNI one that leaves room for two weights side by side) and the states of the recurrent product in 8 bits, tanh and sigmoid to 1.2e-4 (but what keeps a state exactly), and all else as bfloat16 does, on CPUs with AVX2.
 
     Raises:
         TenorError: the engine is not built, TENOR_KERNEL forces another kernel, an unknown cell or format, or weights that do not fit.
@@ -93,8 +93,8 @@ def lacks_8_bits(cell: str) -> str:
         return ""
     able = [name for name in native.isas() if native.traits(name).int8]
     if able:
-        return f"8-bit products need AVX512-BF16 and VNNI, which this CPU has and TENOR_ISA={native.isa()} forbids. Unset it, set it to {' or '.join(able)}, or use bfloat16 or float32."
-    return "8-bit products need AVX512-BF16 and VNNI, which this CPU has not. Use bfloat16 or float32."
+        return f"8-bit products need AVX2, which this CPU has and TENOR_ISA={native.isa()} forbids. Unset it, set it to {' or '.join(able)}, or use bfloat16 or float32."
+    return "8-bit products need AVX2, which this CPU has not. Use bfloat16 or float32."
 
 
 def has_8_bits(cell: str) -> bool:

@@ -42,7 +42,7 @@ class Encoder(nn.Module):
         dtype: of the recurrent layers' products; torch.int8 for reading alone (what is differentiated is in bfloat16).
 
     Raises:
-        TenorError: 8 bits where there are none: several layers, no engine, an instruction set (the CPU's or TENOR_ISA's) without AVX512-BF16 and VNNI, or TENOR_KERNEL forces a kernel without them.
+        TenorError: 8 bits where there are none: several layers, no engine, an instruction set (the CPU's or TENOR_ISA's) without AVX2, or TENOR_KERNEL forces a kernel without them.
     """
 
     def __init__(self, vocab: int, config: ModelConfig, dtype: torch.dtype = torch.float32) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tenor.errors import TenorError
+
+
+class _Undrawn(TorchFunctionMode):
+    """Weights that would be drawn stay as they are: for normal numbers without memory torch loads its compiler, which takes 2 seconds."""
+
+    def __torch_function__(self, called: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        return named["tensor"] if called is nn.init.normal_ else called(*args, **named)
 
 
 def fitting(build: Callable[[], nn.Module], weights: Mapping[str, np.ndarray], without: Collection[str] = ()) -> dict[str, Tensor]:
@@ -22,7 +32,7 @@ def fitting(build: Callable[[], nn.Module], weights: Mapping[str, np.ndarray], w
     Raises:
         TenorError: a weight is missing, of another shape, or one too many.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         network = build()
     expected = {k: tuple(v.shape) for k, v in network.state_dict().items() if k not in without}
     found = {k: v.shape for k, v in weights.items()}
