@@ -54,6 +54,9 @@ def test_evaluation_of_ratings_names_the_option_that_reads_them(tenor, model, tm
     (tmp_path / "rated.csv").write_text("text,stars\nearly and late,5\nlate and early,2\n")
     assert "--stars 5 or --stars 10 makes negative and positive of ratings" in tenor("evaluate", "rated.csv", "-m", model).err
     assert tenor("evaluate", "rated.csv", "-m", model, "--stars", "5", "--json").json["rows"] == 2
+    (tmp_path / "ones.csv").write_text("text,stars\nawful food,1\ngreat food,1\n")
+    assert "Every row has the label 1, which counts as positive." in tenor("evaluate", "ones.csv", "-m", model).out
+    assert "counts as positive" not in tenor("evaluate", "ones.csv", "-m", model, "--stars", "5").out
 
 
 def test_every_command_has_help_with_an_example(tenor):

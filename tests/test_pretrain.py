@@ -145,6 +145,24 @@ def test_what_cannot_be_used_says_so(texts, reviews, tenor, tmp_path):
             run(wrong, silent, Events())
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [([], True), (["--split", "range", "--train-rows", 100, "--test-rows", 40], True), (["--split", "range", "--train-rows", 140, "--test-rows", 0], False), (["--split", "official"], False), (["--test", "other.csv"], False)],
+    ids=str,
+)
+def test_a_language_model_that_has_read_the_test_rows_is_told(tenor, tmp_path, more, told):
+    lines = [f"{'good' if i % 2 else 'bad'} film number {i},{i % 2},{'test' if i < 40 else 'train'}\n" for i in range(160)]
+    (tmp_path / "all.csv").write_text("text,label,split\n" + "".join(lines))
+    (tmp_path / "other.csv").write_text("text,label,split\n" + "".join(line.replace("film", "book") for line in lines[:20]))
+    small = ("--epochs", 1, "--precision", "float32")
+    assert tenor("pretrain", "all.csv", "--out", "l", "--hidden", 4, "--embedding", 4, *small).code == 0
+    for name in ("all.csv", "./all.csv"):
+        done = tenor("train", name, "--from", "l", "--out", "m", "--overwrite", "--no-baseline", *small, *more)
+        assert done.code == 0 and (f"l has read the texts of {name}, those of the test rows too" in done.out) == told, done.err
+    if "--test" in more:
+        assert "l has read the texts of all.csv" in tenor("train", "other.csv", "--test", "all.csv", "--from", "l", "--out", "n", "--no-baseline", *small).out
+
+
 def test_a_classifier_gives_its_answers_where_labels_are_the_same(reviews, tmp_path):
     """With a rate of next to nothing, the new model answers as the old one did; with other labels it begins anew."""
     first = Order(str(reviews), tmp_path / "m", lambda *_: small(hidden=4, embedding=4, epochs=1, pairs=50, seed=9), baseline=False)

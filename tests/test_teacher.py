@@ -170,10 +170,15 @@ def test_several_teachers_label_together(partly, tenor, tmp_path):
 def test_what_a_teacher_cannot_do_is_said(partly, reviews, tenor):
     small = ("--hidden", 4, "--embedding", 4, "--epochs", 1, "--no-baseline")
     assert tenor("train", partly, "--out", "t", *small).code == 0
-    for source, said in [(reviews, "has none that stand apart"), ("other.csv", "must know the labels of the data")]:
+    for source, said in [(reviews, "has none. Add such rows"), ("other.csv", "must know the labels of the data")]:
         if source == "other.csv":
             rows = partly.read_text().replace(",good", ",x").replace(",bad", ",y")
             partly.with_name("other.csv").write_text(rows)
         wrong = tenor("train", source, "--out", "s", *small, "--teacher", "t")
         assert wrong.code == 2 and said in wrong.err
+    copies = partly.with_name("copies.csv")
+    copies.write_text("".join([*partly.read_text().splitlines(keepends=True)[:151], *(line.rsplit(",", 1)[0] + ",\n" for line in partly.read_text().splitlines()[1:20])]))
+    assert "has none but empty ones and copies of others. Add such rows" in tenor("train", copies, "--out", "s", *small, "--teacher", "t").err
+    assert tenor("pretrain", partly, "--out", "l", "--hidden", 4, "--embedding", 4, "--epochs", 1).code == 0
+    assert "l knows a language and no labels yet. Use tenor train SOURCE --from l." in tenor("train", partly, "--out", "s", *small, "--teacher", "l").err
     assert "tenor train" in tenor("train", partly, "--out", "s", *small, "--teacher", "nothing").err

@@ -26,6 +26,7 @@ from tenor.cli.options import (
 )
 from tenor.errors import TenorError
 from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show_training
+from tenor.training.presets import PRETRAIN
 
 
 def train(
@@ -146,17 +147,17 @@ def pretrain(
     source: Annotated[str, typer.Argument(help="Texts, labelled or not: a file, folder, archive or data set. Rows of a part named test are left out.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")] = Path("pretrained"),
     text: TextColumnName = None,
-    cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help="Kind of recurrent layer.")] = None,
-    hidden: Annotated[int | None, typer.Option(help="Units a direction.")] = None,
-    embedding: Annotated[int | None, typer.Option(help="Size of the word vectors.")] = None,
+    cell: Annotated[Literal["lstm", "gru", "rnn"] | None, typer.Option(help=f"Kind of recurrent layer; {PRETRAIN.model.cell} if none is given.")] = None,
+    hidden: Annotated[int | None, typer.Option(help=f"Units a direction; {PRETRAIN.model.hidden} if not given. Time grows nearly with their square.")] = None,
+    embedding: Annotated[int | None, typer.Option(help=f"Size of the word vectors; {PRETRAIN.model.embedding} if not given.")] = None,
     one_way: Annotated[bool, typer.Option("--one-way", help="Read each text from its start only.")] = False,
     layers: Annotated[int | None, typer.Option(help="Stacked recurrent layers; more than one with --one-way only.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the texts.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's rate at its peak.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longer texts are read in pieces of at most so many.")] = None,
-    vocab: Annotated[int | None, typer.Option(help="Entries of the vocabulary.")] = None,
-    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help="Words, or byte-pair pieces.")] = None,
+    epochs: Annotated[int | None, typer.Option(help=f"Passes over the texts; {PRETRAIN.train.epochs} if not given.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help=f"Texts a step; {PRETRAIN.train.batch_size} if not given.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=f"Adam's rate at its peak; {PRETRAIN.train.learning_rate} if not given.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help=f"Longer texts are read in pieces of at most so many; {PRETRAIN.text.max_tokens} if not given.")] = None,
+    vocab: Annotated[int | None, typer.Option(help=f"Entries of the vocabulary; {PRETRAIN.text.vocab:,} at most if not given.")] = None,
+    tokens: Annotated[Literal["word", "bpe"] | None, typer.Option(help=f"Words, or byte-pair pieces; {PRETRAIN.text.tokens} if not given.")] = None,
     seed: Seed = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
@@ -171,7 +172,7 @@ def pretrain(
         from tenor.cells.kernels import check_environment
         from tenor.jobs.pretrain import PretrainOrder
         from tenor.jobs.pretrain import pretrain as run
-        from tenor.training.presets import PRETRAIN, changed
+        from tenor.training.presets import changed
     check_environment()
     settings = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs, "batch_size": batch_size,

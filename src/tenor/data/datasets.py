@@ -49,6 +49,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenor"
 
 
+def place_of(source: str) -> Path | str:
+    """By which two names of one source are the same."""
+    return (find(DATA_SETS[source]) or source) if source in DATA_SETS else Path(source).expanduser().resolve()
+
+
 def find(data_set: DataSet) -> Path | None:
     """Where it lies on this machine, or None."""
     if data_set.name == "sample":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tenor.box.names import BOX
 from tenor.data.columns import match_labels
-from tenor.data.datasets import DATA_SETS, Progress, find, resolve
+from tenor.data.datasets import Progress, place_of, resolve
 from tenor.data.sources import Row, Rows, read_rows
 from tenor.errors import TenorError, plural
 from tenor.pipelines.classification import Pipeline
@@ -35,6 +34,8 @@ def evaluate(
     notes = [*(seen_in_training(stored, name, source, part) if stored else []), *data.notes]
     if data.unlabelled:
         notes.append(f"{plural(data.unlabelled, 'row')} without a label left out.")
+    if stars == "classes" and {r.label for r in rows} == {"1"} and "1" not in map(str, pipeline.labels):
+        notes.append("Every row has the label 1, which counts as positive. If it is the lowest rating, say so with --stars 5 or --stars 10.")
     lost = int(np.maximum(lengths - pipeline.max_tokens, 0).sum())
     return result | {"tokens_cut": lost, "seconds": round(seconds, 3), "rows_per_second": round(len(rows) / seconds, 1), "notes": notes}
 
@@ -58,12 +59,12 @@ def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -
     """A warning if the source that a model is asked about, or this part of it, is what it was trained on; of a model of the box, also if it may hold copies."""
     config, found = stored.config, stored.metrics.get("data", {})
     extra = found.get("extra", 0)
-    if extra and _place(config["extra"]) == _place(source):
+    if extra and place_of(config["extra"]) == place_of(source):
         return [f"Warning: this model has learnt from {plural(extra, 'row')} of {source} (--extra), so the accuracy here is better than on new texts. Take rows that it has not seen."]
     rows = found.get("train", 0) - extra + found.get("validation", 0)
     if not rows or "source" not in config:
         return []
-    if _place(config["source"]) != _place(source):
+    if place_of(config["source"]) != place_of(source):
         known = f"{name} has learnt from {plural(rows, 'row')} of the data set {config['source']}: where copies of them stand in {source}, the accuracy here is better than on new texts."
         return [known] if name in BOX else []
     official = config.get("split", {}).get("how") == "official" and not config.get("test")
@@ -76,10 +77,6 @@ def seen_in_training(stored: Stored, name: str, source: str, part: str | None) -
 
 def learnt_from(stored: Stored, source: str, part: str | None) -> list[str]:
     """The same of a model of another task, which learns from all parts of a source but those named test."""
-    if "source" not in stored.config or _place(stored.config["source"]) != _place(source) or (part or "").casefold().startswith("test"):
+    if "source" not in stored.config or place_of(stored.config["source"]) != place_of(source) or (part or "").casefold().startswith("test"):
         return []
     return [f"Warning: this model was trained on {source}, so it does better here than on what is new to it. Rows that it has not seen, if the data names such: --part test."]
-
-
-def _place(source: str) -> Path | str:
-    return (find(DATA_SETS[source]) or source) if source in DATA_SETS else Path(source).expanduser().resolve()

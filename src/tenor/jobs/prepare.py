@@ -116,7 +116,8 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     others = _others(source, [*rows, *(second.rows if second else [])])
     if not others and (order.teachers or wish.language):
         learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
-        raise TenorError(f"{learning}, and {order.source} has none that stand apart from its other rows. Add such rows, or {way}.")
+        copies = " but empty ones and copies of others" if source.others else ""
+        raise TenorError(f"{learning}, and {order.source} has none{copies}. Add such rows, or {way}.")
     return Data(names, rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap, learnt=len(others))], others)
 
 

@@ -13,7 +13,7 @@ from tenor.box.names import model_folder
 from tenor.cells.hardware import choose_device
 from tenor.config import check
 from tenor.data.columns import same_labels
-from tenor.data.datasets import Progress
+from tenor.data.datasets import Progress, place_of
 from tenor.errors import TenorError, plural
 from tenor.jobs.prepare import Data, Order, prepare
 from tenor.jobs.trainings import Course
@@ -25,6 +25,7 @@ from tenor.results.calibrate import calibrate
 from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
+from tenor.tasks import check_task
 from tenor.training.events import Events
 from tenor.training.first import LARGE, is_few
 from tenor.training.loop import Outcome
@@ -42,7 +43,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     began = time.perf_counter()
     start = Pretrained.read(order.start) if order.start else None
     teaching = {str(folder): store.read(model_folder(folder)) for folder in order.teachers}
-    teachers = {folder: _teacher(stored) for folder, stored in teaching.items()}
+    teachers = {folder: _teacher(folder, stored) for folder, stored in teaching.items()}
     wish = _preset(order, start, None)
     check(wish.text, wish.model, wish.train, wish.split)
     choose_device(wish.train.device)
@@ -58,7 +59,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     rows = data.labelled(preset.text, start.tokenizer if start else None)
     counts = rows.tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
-    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_read_by(start, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     course = Course(order, data, rows, preset, start, events, work, say)
     try:
@@ -153,8 +154,9 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     return [f"Training starts from {order.start}: tokens, sizes and weights, {answers}.", *second, *([why] if changed else [])]
 
 
-def _teacher(stored: store.Stored) -> Pipeline:
+def _teacher(folder: str, stored: store.Stored) -> Pipeline:
     """With what stands beside asked of every text: students learn from it."""
+    check_task(stored.config, "classify", folder)
     found = Pipeline.rebuilt(stored)
     found.sure = 1.0
     return found
@@ -181,6 +183,16 @@ def _seen_by(teaching: dict[str, store.Stored], start: Pretrained | None, order:
         if shared - ({order.source} if same and c.get("source") == order.source else set()):
             out.append(f"{folder} was trained on another division of {' and '.join(sorted(shared))}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")
     return out
+
+
+def _read_by(start: Pretrained | None, order: Order, preset: Preset) -> list[str]:
+    """A sentence, if the start is a language model that has read the texts of the test rows: pretraining leaves out those of part test alone."""
+    if not start or start.labels or "source" not in start.config:
+        return []
+    tested = order.test or (order.source if preset.split.how != "official" and preset.split.test_rows != 0 else None)
+    if not tested or place_of(tested) != place_of(start.config["source"]):
+        return []
+    return [f"{order.start} has read the texts of {tested}, those of the test rows too (never their labels), so new texts may go a little less well than these. To be sure, pretrain on a file without them."]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:
