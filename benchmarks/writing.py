@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +18,15 @@ import torch
 from reviews import RESULTS, machine
 from tenor import store
 from tenor.cells import native
+from tenor.config import ReadingPrecision
 from tenor.models.generate import Sampling, continued
 from tenor.pipelines.generation import Generation
 
 TOKENS, TURNS, WARM = 112, 40, 500  # tokens a turn and text; a model of characters writes one a token
-PRECISIONS: tuple[Literal["int8", "bfloat16"], ...] = ("int8", "bfloat16")
+PRECISIONS: tuple[ReadingPrecision, ...] = ("int8", "bfloat16", "float32")
 
 
-def measured(stored: store.Stored, precision: Literal["int8", "bfloat16"], texts: int) -> dict[str, Any]:
+def measured(stored: store.Stored, precision: ReadingPrecision, texts: int) -> dict[str, Any]:
     made = Generation.rebuilt(stored, "cpu", precision)
     written = continued(made.network, np.asarray(made.pieces.encode("ROMEO:")), Sampling(seed=1), texts)
     for _ in range(WARM):
