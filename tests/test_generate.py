@@ -32,7 +32,7 @@ def preset(**changes):
 
 @pytest.fixture(scope="module")
 def made() -> Generation:
-    return fit([LINE * 60], [LINE * 4], preset())[0]
+    return fit([LINE * 60], [LINE * 4], preset(epochs=24))[0]  # after 12, how a machine rounds decides whether it has learnt each word of the line
 
 
 def test_it_learns_a_text_that_repeats(made):
