@@ -153,6 +153,7 @@ def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
     assert "another division" in tenor("train", partly, "--out", "u", *small, "--teacher", "t", "--seed", 3).out
     started = [tenor("train", partly, "--out", f"f{seed}", "--epochs", 1, "--no-baseline", "--from", "t", "--seed", seed).out for seed in (0, 3)]
     assert ["another division" in said for said in started] == [False, True]
+    assert f"another division of ./{partly.name}" in tenor("train", f"./{partly.name}", "--out", "v", *small, "--teacher", "t", "--seed", 3).out
     assert "--task generate has no --teacher. Leave it out." in tenor("train", partly, "--task", "generate", "--teacher", "t", "--out", "g").err
     made = json.loads((tmp_path / "s" / "config.json").read_text())
     assert made["teachers"] == ["t"] and made["train"]["label_smoothing"] == 0.1
@@ -178,7 +179,7 @@ def test_what_a_teacher_cannot_do_is_said(partly, reviews, tenor):
         assert wrong.code == 2 and said in wrong.err
     copies = partly.with_name("copies.csv")
     copies.write_text("".join([*partly.read_text().splitlines(keepends=True)[:151], *(line.rsplit(",", 1)[0] + ",\n" for line in partly.read_text().splitlines()[1:20])]))
-    assert "has none but empty ones and copies of others. Add such rows" in tenor("train", copies, "--out", "s", *small, "--teacher", "t").err
+    assert "has none but empty ones, copies of others or rows of part test. Add such rows" in tenor("train", copies, "--out", "s", *small, "--teacher", "t").err
     assert tenor("pretrain", partly, "--out", "l", "--hidden", 4, "--embedding", 4, "--epochs", 1).code == 0
     assert "l knows a language and no labels yet. Use tenor train SOURCE --from l." in tenor("train", partly, "--out", "s", *small, "--teacher", "l").err
     assert "tenor train" in tenor("train", partly, "--out", "s", *small, "--teacher", "nothing").err

@@ -56,6 +56,22 @@ def test_it_reads_as_a_stepper_does(cell, layers, hidden, rows, bias):
 
 
 @needs_engine
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1)])
+def test_great_weights_side_by_side_do_not_overflow_in_a_second_layer(signs):
+    """As in test_reader_8_bits, of the product with the layer below: all its states are 1."""
+    if lacks_8_bits("rnn_tanh"):
+        pytest.skip(lacks_8_bits("rnn_tanh"))
+    layer, of = OURS["rnn_tanh"](SIZE, 9, 2), torch.tensor(signs).repeat(5)[:9] * 0.1
+    for weight in layer.parameters():
+        weight.data.zero_()
+    layer.bias_ih_l0.data.fill_(40)
+    layer.weight_ih_l1.data.copy_(torch.stack([of * scale for scale in torch.linspace(-1, 1, 9)]))
+    writer = Writer(layer, torch.zeros(V, SIZE), torch.eye(9), torch.zeros(9), eight_bits=True)
+    writer.begin_anew(1)
+    torch.testing.assert_close(writer.step(torch.tensor([0]))[0], torch.tanh(layer.weight_ih_l1.detach().sum(1)), rtol=0, atol=0.01)
+
+
+@needs_engine
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.5}, {"temperature": 0}, {"top_k": 1}, {"top_k": 4}, {"top_p": 0.6}, {"temperature": 3.0, "top_k": 9, "top_p": 0.9}])
 def test_it_draws_as_draw_does(how):
     layer, states, given = problem("gru", 2, 20, 3)

@@ -121,14 +121,14 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         settings = self._settings(len(train), start)
         check(settings.text, settings.model, settings.train)
         targets = targets.astype(np.int64)
-        learnt, aside = ([texts[i] for i in some] for some in (train, validation))
+        learnt = [texts[i] for i in train]
         tokens = Tokenised.of(learnt, settings.text, start.tokenizer if start else None)
-        rows = Labelled(self.classes_.tolist(), learnt, tokens, targets[train], aside, targets[validation])
+        rows = Labelled(self.classes_.tolist(), learnt, tokens, targets[train], [texts[i] for i in validation], targets[validation])
         self.pipeline_, outcome = fit(rows, settings, start=start)
         if start and start.beside:  # what answers beside in the start learns too, and answers beside again
             beside, _ = fit(rows, self._settings(len(train), start.beside), start=start.beside)
-            self.pipeline_ = weighed(self.pipeline_, beside, aside, rows.validation_targets, start.share)
-        calibration = calibrate(self.pipeline_, aside, rows.validation_targets)
+            self.pipeline_ = weighed(self.pipeline_, beside, rows.validation_texts, rows.validation_targets, start.share)
+        calibration = calibrate(self.pipeline_, rows.validation_texts, rows.validation_targets)
         parameters = self.get_params() | {"start": None if self.start is None else str(self.start)}
         return self._took(outcome, settings.train, {"calibration": calibration}, parameters)
 

@@ -26,7 +26,7 @@ from tenor.cli.options import (
 )
 from tenor.errors import TenorError
 from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show_training
-from tenor.training.presets import PRETRAIN
+from tenor.training.presets import PRETRAIN, changed
 
 
 def train(
@@ -172,7 +172,6 @@ def pretrain(
         from tenor.cells.kernels import check_environment
         from tenor.jobs.pretrain import PretrainOrder
         from tenor.jobs.pretrain import pretrain as run
-        from tenor.training.presets import changed
     check_environment()
     settings = {
         "cell": cell, "layers": layers, "hidden": hidden, "embedding": embedding, "bidirectional": False if one_way else None, "epochs": epochs, "batch_size": batch_size,

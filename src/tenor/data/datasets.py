@@ -51,7 +51,8 @@ def cache_folder() -> Path:
 
 def place_of(source: str) -> Path | str:
     """By which two names of one source are the same."""
-    return (find(DATA_SETS[source]) or source) if source in DATA_SETS else Path(source).expanduser().resolve()
+    found = find(DATA_SETS[source]) if source in DATA_SETS else Path(source).expanduser()
+    return found.resolve() if found else source
 
 
 def find(data_set: DataSet) -> Path | None:

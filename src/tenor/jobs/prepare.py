@@ -11,7 +11,7 @@ import numpy as np
 from tenor.config import TextConfig
 from tenor.data.checks import Findings, check_labels, check_rows
 from tenor.data.columns import match_labels, order_labels
-from tenor.data.datasets import Progress, resolve
+from tenor.data.datasets import Progress, place_of, resolve
 from tenor.data.parts import is_test
 from tenor.data.sources import Row, Rows, read_rows
 from tenor.data.splits import Split, split_rows
@@ -60,7 +60,7 @@ class Data:
     def texts(self, which: np.ndarray) -> list[str]:
         return [self.rows[i].text for i in which]
 
-    def labelled(self, config: TextConfig, tokenizer: Tokenizer | None) -> Labelled:
+    def tokenised(self, config: TextConfig, tokenizer: Tokenizer | None) -> Labelled:
         """Rows that train and those of validation, in the tokens of a tokenizer, or of a new one."""
         train, validation = self.split.train, self.split.validation
         texts = self.texts(train)
@@ -116,8 +116,8 @@ def prepare(order: Order, progress: Progress | None = None) -> Data:
     others = _others(source, [*rows, *(second.rows if second else [])])
     if not others and (order.teachers or wish.language):
         learning, way = ("A teacher labels rows without a label", "leave --teacher out") if order.teachers else ("--preset best learns from rows without a label", "use --networks 4 with another preset")
-        copies = " but empty ones and copies of others" if source.others else ""
-        raise TenorError(f"{learning}, and {order.source} has none{copies}. Add such rows, or {way}.")
+        unfit = " but empty ones, copies of others or rows of part test" if source.others else ""
+        raise TenorError(f"{learning}, and {order.source} has none{unfit}. Add such rows, or {way}.")
     return Data(names, rows, targets, test_rows, test_targets, split, findings, [sizes, *notes, *findings.sentences(dropped=not order.keep_overlap, learnt=len(others))], others)
 
 
@@ -128,9 +128,8 @@ def _read(source: str, order: Order, progress: Progress | None) -> Rows:
 def _extra(order: Order, validation: set[str], progress: Progress | None) -> Rows:
     """More rows that train. Those of part test are left out, and those with a text of `validation` (folded), which stays where it is; check_rows drops those with the text of a test row."""
     assert order.extra
-    place = resolve(order.extra, progress).resolve()
     for what, other in (("the source", order.source), ("--test", order.test)):
-        if other and place == resolve(other, progress).resolve():
+        if other and place_of(order.extra) == place_of(other):
             raise TenorError(f"--extra names more labelled rows to learn from; {order.extra} is read already, as {what}. Name another file, or leave it out.")
     found = _read(order.extra, order, progress)
     learnt = [r for r in found.rows if not is_test(r.part)]

@@ -56,10 +56,10 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     prepared = time.perf_counter()
     preset = _preset(order, start, data.learnt(wish))
     _check_teachers(data, teachers, preset, start is not None)
-    rows = data.labelled(preset.text, start.tokenizer if start else None)
+    rows = data.tokenised(preset.text, start.tokenizer if start else None)
     counts = rows.tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
-    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_read_by(start, order, wish), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_read_by(start, order, data, wish.split.how), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     course = Course(order, data, rows, preset, start, events, work, say)
     try:
@@ -179,20 +179,23 @@ def _seen_by(teaching: dict[str, store.Stored], start: Pretrained | None, order:
         known[str(order.start)] = start.config
     for folder, c in known.items():
         same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
-        shared = {str(c[key]) for key in ("source", "extra") if c.get(key)} & {order.source, str(order.test)}
-        if shared - ({order.source} if same and c.get("source") == order.source else set()):
+        learnt = [place_of(str(c[key])) for key in ("source", "extra") if c.get(key)]
+        shared = [name for name in (order.source, order.test) if name and place_of(name) in learnt]
+        if same and learnt[:1] == [place_of(order.source)]:
+            shared.remove(order.source)
+        if shared:
             out.append(f"{folder} was trained on another division of {' and '.join(sorted(shared))}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")
     return out
 
 
-def _read_by(start: Pretrained | None, order: Order, preset: Preset) -> list[str]:
+def _read_by(start: Pretrained | None, order: Order, data: Data, how: str) -> list[str]:
     """A sentence, if the start is a language model that has read the texts of the test rows: pretraining leaves out those of part test alone."""
     if not start or start.labels or "source" not in start.config:
         return []
-    tested = order.test or (order.source if preset.split.how != "official" and preset.split.test_rows != 0 else None)
-    if not tested or place_of(tested) != place_of(start.config["source"]):
+    tested = order.test or order.source
+    if not len(data.split.test) or (how == "official" and not order.test) or place_of(tested) != place_of(start.config["source"]):
         return []
-    return [f"{order.start} has read the texts of {tested}, those of the test rows too (never their labels), so new texts may go a little less well than these. To be sure, pretrain on a file without them."]
+    return [f"{order.start} has read texts of {tested}, those of test rows too (never their labels), so new texts may go a little less well than these. To be sure, pretrain on a file without them."]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:

@@ -14,11 +14,11 @@ from tenor.errors import TenorError
 
 
 class _Undrawn(TorchFunctionMode):
-    """Weights that would be drawn stay as they are: for normal numbers without memory torch loads its compiler, which takes 2 seconds."""
+    """Normal numbers are not drawn: for those without memory torch loads its compiler, which takes 2 seconds."""
 
     def __torch_function__(self, called: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
-        return named["tensor"] if called is nn.init.normal_ else called(*args, **named)
+        return named["tensor"] if called is nn.init.normal_ else called(*args, **named)  # torch hands it on by its name
 
 
 def fitting(build: Callable[[], nn.Module], weights: Mapping[str, np.ndarray], without: Collection[str] = ()) -> dict[str, Tensor]:

@@ -100,9 +100,8 @@ def _beside(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(found, dict):  # of a tagger, columns
         return {}
     out: dict[str, Any] = {k: f"{found[k]:.3f}" for k in ("share", "sure") if k == "share" or found.get(k, 1.0) < 1}
-    for part in ("text", "model", "train"):  # folders of before have no train
-        out |= found.get(part, {})
-    return out
+    other = {k: v for k, v in found.get("train", {}).items() if v != config.get("train", {}).get(k)}  # of folders of before, or made in Python, it is not known
+    return out | dict(found["text"]) | dict(found["model"]) | other
 
 
 def card(title: str, config: dict[str, Any], metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> bytes:
