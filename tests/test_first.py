@@ -167,7 +167,7 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     assert {"8 bits" in p.network.path for p in (small, small.beside)} == {native.available() and native.traits().int8}
     card = (tmp_path / "b" / "README.md").read_text()
     assert "| beside: hidden | 6 |" in card and "Texts are cut to 600 tokens" in card
-    assert "| adversary | 0.0 |" in card and f"| beside: adversary | {trained[1][1].train.adversary} |" in card
+    assert "| adversary | 0 |" in card and f"| beside: adversary | {trained[1][1].train.adversary:g} |" in card
     assert f"and the classifier from the language model for {read.share:.2f} of the answer, answer together" in said and metrics["finished"]
 
 

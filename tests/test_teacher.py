@@ -181,5 +181,5 @@ def test_what_a_teacher_cannot_do_is_said(partly, reviews, tenor):
     copies.write_text("".join([*partly.read_text().splitlines(keepends=True)[:151], *(line.rsplit(",", 1)[0] + ",\n" for line in partly.read_text().splitlines()[1:20])]))
     assert "has none but empty ones, copies of others or rows of part test. Add such rows" in tenor("train", copies, "--out", "s", *small, "--teacher", "t").err
     assert tenor("pretrain", partly, "--out", "l", "--hidden", 4, "--embedding", 4, "--epochs", 1).code == 0
-    assert "l knows a language and no labels yet. Use tenor train SOURCE --from l." in tenor("train", partly, "--out", "s", *small, "--teacher", "l").err
+    assert "A teacher is a classifier that knows the labels of the data; l knows a language and no labels yet." in tenor("train", partly, "--out", "s", *small, "--teacher", "l").err
     assert "tenor train" in tenor("train", partly, "--out", "s", *small, "--teacher", "nothing").err

@@ -35,8 +35,8 @@ def task_of(config: Mapping[str, Any]) -> str:
     return str(found)
 
 
-def check_task(config: Mapping[str, Any], wanted: str, name: str | None = None) -> None:
-    """Raises TenorError if the model (of a name, where there are several) is of another task, and says which command is its own."""
+def check_task(config: Mapping[str, Any], wanted: str) -> None:
+    """Raises TenorError if the model is of another task, and says which command is its own."""
     found = task_of(config)
     if found != wanted:
-        raise TenorError(f"{name or 'This model'} {DOES[found]}. Use {COMMANDS[found].format(name or 'MODEL')}.")
+        raise TenorError(f"This model {DOES[found]}. Use {COMMANDS[found].format('MODEL')}.")

@@ -35,7 +35,7 @@ def evaluate(
     if data.unlabelled:
         notes.append(f"{plural(data.unlabelled, 'row')} without a label left out.")
     if stars == "classes" and {r.label for r in rows} == {"1"} and "1" not in map(str, pipeline.labels):
-        notes.append("Every row has the label 1, which counts as positive. If it is the lowest rating, say so with --stars 5 or --stars 10.")
+        notes.append(f"Every row has the label 1, which counts as {pipeline.labels[targets[0]]}. If it is the lowest rating, say so with --stars 5 or --stars 10.")
     lost = int(np.maximum(lengths - pipeline.max_tokens, 0).sum())
     return result | {"tokens_cut": lost, "seconds": round(seconds, 3), "rows_per_second": round(len(rows) / seconds, 1), "notes": notes}
 

@@ -25,7 +25,7 @@ from tenor.results.calibrate import calibrate
 from tenor.results.curves import draw
 from tenor.results.evaluate import compare, measure
 from tenor.results.report import card, page
-from tenor.tasks import check_task
+from tenor.tasks import DOES, task_of
 from tenor.training.events import Events
 from tenor.training.first import LARGE, is_few
 from tenor.training.loop import Outcome
@@ -156,7 +156,8 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
 
 def _teacher(folder: str, stored: store.Stored) -> Pipeline:
     """With what stands beside asked of every text: students learn from it."""
-    check_task(stored.config, "classify", folder)
+    if (task := task_of(stored.config)) != "classify":
+        raise TenorError(f"A teacher is a classifier that knows the labels of the data; {folder} {DOES[task]}. Name another, or leave --teacher out.")
     found = Pipeline.rebuilt(stored)
     found.sure = 1.0
     return found
@@ -195,7 +196,7 @@ def _read_by(start: Pretrained | None, order: Order, data: Data, how: str) -> li
     tested = order.test or order.source
     if not len(data.split.test) or (how == "official" and not order.test) or place_of(tested) != place_of(start.config["source"]):
         return []
-    return [f"{order.start} has read texts of {tested}, those of test rows too (never their labels), so new texts may go a little less well than these. To be sure, pretrain on a file without them."]
+    return [f"{order.start} was pretrained on {tested}. If that is as it was then, test rows are among the texts that it has read (never their labels), and new texts may go a little less well. To be sure, pretrain on a file without them."]
 
 
 def _lengths(counts: dict[str, int], rows: int, limit: int) -> list[str]:

@@ -91,7 +91,11 @@ def _training(metrics: dict[str, Any], history: Sequence[dict[str, Any]]) -> tup
 
 def _settings(config: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
     made = [f"Made with: {config['command']}"] if config.get("command") else []
-    return "Settings", made, [["setting", "value"], *([k, str(v)] for part in ("text", "model", "train") for k, v in config.get(part, {}).items()), *([f"beside: {k}", str(v)] for k, v in _beside(config).items())]
+    return "Settings", made, [["setting", "value"], *([k, _setting(v)] for part in ("text", "model", "train") for k, v in config.get(part, {}).items()), *([f"beside: {k}", _setting(v)] for k, v in _beside(config).items())]
+
+
+def _setting(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _beside(config: dict[str, Any]) -> dict[str, Any]:
