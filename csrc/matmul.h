@@ -125,7 +125,7 @@ void multiply(const Panels<Op>& b, int panel, const Cut<Op>& cut, const char* co
     const int vectors = b.vectors_of(panel), rows = cut.rows;
     if (!rows) return;
     if constexpr (TILED<Op>) {
-        if constexpr (IN_8_BITS<Op>)
+        if constexpr (Op::PAIR == 4)
             if (b.tiled() && rows == 1) {
                 (vectors == 4 ? one_row<Op, 4> : vectors == 3 ? one_row<Op, 3> : vectors == 2 ? one_row<Op, 2> : one_row<Op, 1>)(b, panel, a[0], c[0], at, start ? start : c[0]);
                 return multiply_rest(b, panel, rows, a, step, c, at, static_cast<const typename Op::acc*>(nullptr));

@@ -293,11 +293,4 @@ struct S8 {
 };
 #endif
 
-template <class Op>
-constexpr bool IN_8_BITS = false;
-#if defined(TENOR_HAS_S8)
-template <>
-constexpr bool IN_8_BITS<S8> = true;
-#endif
-
 }  // namespace tenor::TENOR_ISA

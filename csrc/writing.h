@@ -18,7 +18,7 @@ struct Writing {
     // sums += from W, all panels, the last one first where `back`. H: the type of the product, Op or S8.
     template <class C, class H>
     static size_t product(const Layer& l, bool hidden, const Rows& p, char* memory) {
-        constexpr bool EIGHT = IN_8_BITS<H>;
+        constexpr bool EIGHT = H::PAIR == 4;
         using sum = typename H::acc;
         const int64_t n = p.count, k = hidden ? l.hp : EIGHT ? in_8_width(l) : l.ip, pitch = (k + W - 1) / W * W, sums = C::SLOTS * l.hp;
         const auto& w = l.direction[0];

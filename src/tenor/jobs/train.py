@@ -180,10 +180,10 @@ def _seen_by(teaching: dict[str, store.Stored], start: Pretrained | None, order:
         known[str(order.start)] = start.config
     for folder, c in known.items():
         same = c.get("test") == order.test and c.get("split") == asdict(preset.split) and c.get("train", {}).get("seed") == preset.train.seed
-        learnt = [place_of(str(c[key])) for key in ("source", "extra") if c.get(key)]
-        shared = [name for name in (order.source, order.test) if name and place_of(name) in learnt]
-        if same and learnt[:1] == [place_of(order.source)]:
-            shared.remove(order.source)
+        learnt = {key: place_of(str(c[key])) for key in ("source", "extra") if c.get(key)}
+        shared = {name for name in (order.source, order.test) if name and place_of(name) in learnt.values()}
+        if same and learnt.get("source") == place_of(order.source):
+            shared -= {order.source}
         if shared:
             out.append(f"{folder} was trained on another division of {' and '.join(sorted(shared))}: it may know rows that are validation or test rows here, and the results may be too good. Train it with the same --split and --seed.")
     return out
