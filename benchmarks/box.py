@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from language import MODEL as LANGUAGE
 from language import pretrained
 from lessons import counts
 from lessons import write as write_lessons
@@ -50,6 +49,7 @@ from tenor.training.first import MOST_LOST
 from tenor.training.presets import preset
 
 LESSONS = ROOT / "runs" / "lessons.parquet"
+LANGUAGE, LANGUAGE_SIZES = ROOT / "runs" / "reviews-language", ("--hidden", 192, "--embedding", 128, "--epochs", 4)
 # Two small networks on vectors of 24, and a classifier from a language model that has read no test row: so it is under MOST_BYTES, and reads 5,000 reviews a second (docs/results.md).
 RECIPE = ("imdb", "--preset", "best", *ARTICLE_SPLIT, "--extra", LESSONS.relative_to(ROOT), "--from", LANGUAGE.relative_to(ROOT), "--networks", 2, "--embedding", 24)
 NEGATION = re.compile(r"\b(not|cannot|never|hardly)\b|n't\b")  # of the reviews that were edited first, for lessons, 65 % have "not", 55 % "never" and 28 % "hardly" among their new words
@@ -171,7 +171,7 @@ def card(stored: store.Stored, pipeline: Pipeline, found: dict[str, Any]) -> byt
 def trained(model: Path | None) -> Path:
     """The model that is made small: given, or trained by RECIPE. SystemExit: its card would tell a path of this machine."""
     if model is None:
-        pretrained()
+        pretrained(LANGUAGE, LANGUAGE_SIZES)
         model = ROOT / "runs" / f"{REVIEWS}-large"
         tenor("train", *RECIPE, "--no-baseline", "--overwrite", "--out", model.relative_to(ROOT))
     config = store.read(model).config
