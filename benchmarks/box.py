@@ -1,6 +1,6 @@
 """The model that ships inside the package: trained, made small, measured, its card written. One command makes all of src/tenor/box/reviews-en.
 
-    TENOR_DATA=... python benchmarks/box.py                    trains by RECIPE first, an hour and three quarters on a fast core, 46 minutes of them the language model of benchmarks/language.py
+    TENOR_DATA=... python benchmarks/box.py                    trains by RECIPE first, an hour and three quarters on a fast core, 46 minutes of them its language model
     TENOR_DATA=... python benchmarks/box.py --model FOLDER     from a model trained already
     TENOR_DATA=... python benchmarks/box.py --card             the model that is there, measured anew, with its card
 

@@ -55,23 +55,25 @@ def pretrained(at: Path = MODEL, sizes: tuple[object, ...] = SIZES) -> Path:
     return at
 
 
-OFFICIAL = ("--split", "official")
-SPLITS: dict[str, list[tuple[object, ...]]] = {"official": [(*OFFICIAL, "--seed", seed, *(["--no-baseline"] if seed != SEEDS[0] else [])) for seed in SEEDS], "article": [ARTICLE_SPLIT]}
+SPLITS: dict[str, list[tuple[object, ...]]] = {
+    "official": [("--split", "official", "--seed", seed, *(["--no-baseline"] if seed != SEEDS[0] else [])) for seed in SEEDS],
+    "article": [ARTICLE_SPLIT],
+}
 
 
-def trained(split: tuple[object, ...]) -> dict[str, Any]:
+def trained(split: tuple[object, ...], threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        return training(Path(folder), "--preset", "best", *split, "--from", MODEL)
+        return {"threads": threads} | training(Path(folder), "--preset", "best", *split, "--from", MODEL, threads=threads)
 
 
 def side_by_side(splits: list[tuple[object, ...]]) -> list[dict[str, Any]]:
-    """Two on a core each take two thirds of the time of one after the other on both; the last of an odd number has both."""
+    """Two trainings at a time, each on half of the cores; the last of an odd number has all of them."""
     done: list[dict[str, Any]] = []
     for first in range(0, len(splits), 2):
-        two = splits[first : first + 2]
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // len(two)))
-        with ThreadPoolExecutor(len(two)) as pool:
-            done += pool.map(trained, two)
+        here = splits[first : first + 2]
+        threads = max(1, (os.cpu_count() or 1) // len(here))
+        with ThreadPoolExecutor(len(here)) as pool:
+            done += pool.map(trained, here, [threads] * len(here))
     return done
 
 
@@ -83,12 +85,11 @@ def main() -> None:
     metrics, history = made.metrics, made.history
     language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
     stamp = machine()  # of what is measured, which takes hours
-    runs = side_by_side([split for name in parts for split in SPLITS[name]])
     for name in parts:
-        done, runs = runs[: len(SPLITS[name])], runs[len(SPLITS[name]) :]
-        accuracies = [r["test"]["accuracy"] for r in done]
+        runs = side_by_side(SPLITS[name])
+        accuracies = [r["test"]["accuracy"] for r in runs]
         found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language}
-        found |= {"mean_accuracy": statistics.mean(accuracies), "accuracies": accuracies, "wall_seconds": [r["wall_seconds"] for r in done], "runs": done}
+        found |= {"mean_accuracy": statistics.mean(accuracies), "accuracies": accuracies, "wall_seconds": [r["wall_seconds"] for r in runs], "runs": runs}
         (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({k: v for k, v in found.items() if k != "runs"}), flush=True)
 

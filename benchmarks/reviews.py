@@ -45,11 +45,12 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def run(*arguments: object) -> dict[str, Any]:
-    """A command in a process of its own: its JSON, wall seconds from cold start to end, greatest resident memory."""
+def run(*arguments: object, threads: int | None = None) -> dict[str, Any]:
+    """A command in a process of its own: its JSON, wall seconds from cold start to end, greatest resident memory. threads: that it may use; None: as it finds best."""
     command = [str(Path(sys.executable).with_name("tenor")), *map(str, arguments), "--json"]
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", _LAUNCHER, *command], stdout=subprocess.PIPE, text=True, check=False)
+    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    done = subprocess.run([sys.executable, "-c", _LAUNCHER, *command], stdout=subprocess.PIPE, text=True, check=False, env=environment)
     seconds = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(f"{command} ended with {done.returncode}")
@@ -58,8 +59,8 @@ def run(*arguments: object) -> dict[str, Any]:
     return {"command": shown, "wall_seconds": round(seconds, 1), "peak_memory_mb": int(kilobytes) // 1024, "answer": json.loads(text)}
 
 
-def training(folder: Path, *options: object) -> dict[str, Any]:
-    done = run("train", "imdb", "--out", folder / f"model{len(list(folder.iterdir()))}", *options)
+def training(folder: Path, *options: object, threads: int | None = None) -> dict[str, Any]:
+    done = run("train", "imdb", "--out", folder / f"model{len(list(folder.iterdir()))}", *options, threads=threads)
     answer = done.pop("answer")
     keep = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")
     done |= {"test": {k: answer["test"][k] for k in keep}, "seconds": answer["seconds"], "split": answer["split"], "kernel": answer["kernel"], "best_epoch": answer["best_epoch"]}
