@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tenor.cells.dropout import dropout
 from tenor.config import ModelConfig
 from tenor.data.batches import Batch
 from tenor.data.text import UNK
 from tenor.errors import TenorError
 from tenor.models.encoder import Encoder
-from tenor.models.sampled_softmax import sampled_softmax
+from tenor.models.sampled_softmax import Way, foretell
 from tenor.models.scores import Scores
 
 
@@ -52,18 +50,15 @@ class LanguageModel(nn.Module):
         """drawn: [S] int64, words drawn in proportion to their frequency. `rows` of the result are foretold words."""
         device = self.head.device
         tokens = batch.tokens._replace(data=batch.tokens.data.to(device))
-        states = dropout(self.encoder.states(tokens), self.dropout, self.training)  # [N, D*H]
+        states = self.encoder.states(tokens)  # [N, D*H]
         earlier, later = (n.to(device) for n in neighbours(tokens.batch_sizes))
-        ways = [(earlier, later), (later, earlier)][: self.directions]
-        losses, right, rows = [], 0, 0
-        for head, bias, seen, (source, target) in zip(self.head, self.head_bias, states.chunk(self.directions, 1), ways, strict=True):
+        ways = []
+        for head, bias, (source, target) in zip(self.head, self.head_bias, ((earlier, later), (later, earlier)), strict=False):
             words = tokens.data[target]
             known = words != UNK  # <unk> stands for any rare word
-            said = F.linear(seen[source[known]].to(self.dtype), head.to(self.dtype), bias.to(self.dtype)).float()
-            found = sampled_softmax(said, words[known], drawn.to(device), self.encoder.embedding.weight, self.dtype)
-            losses.append(found.loss)
-            right, rows = right + found.right, rows + int(known.sum())
-        return Scores(torch.stack(losses).mean(), right, rows, len(tokens.data))
+            ways.append(Way(source[known], words[known], head, bias))
+        found = foretell(states, ways, drawn.to(device), self.encoder.embedding.weight, self.dropout if self.training else 0.0, self.dtype)
+        return Scores(found.loss, found.right, found.words, len(tokens.data))
 
 
 def neighbours(batch_sizes: Tensor) -> tuple[Tensor, Tensor]:
