@@ -57,6 +57,23 @@ def test_an_answer_does_not_load_torchs_compiler():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "['positive']"  # two seconds
 
 
+def test_a_wrong_model_is_told_before_anything_heavy_is_loaded():
+    """Every option and argument that names a model, one command after another in one process."""
+    wrong = "predict x -m nosuch|evaluate sample -m nosuch|train sample --from nosuch|train sample --teacher nosuch|info nosuch|info -m nosuch|shrink nosuch --out z|translate x -m nosuch|explain x -m nosuch -o a.svg|chat -m nosuch|generate x -m nosuch|transcribe x.wav -m nosuch"
+    code = """import sys
+from tenor.cli import app
+from tenor.errors import TenorError
+for line in sys.argv[1].split("|"):
+    try:
+        app(line.split(), standalone_mode=False)
+    except TenorError as error:
+        assert "nosuch does not exist" in str(error), error
+    else:
+        raise SystemExit(line)
+print(*(m for m in ("torch", "sklearn", "pyarrow") if m in sys.modules))"""
+    assert subprocess.run([sys.executable, "-c", code, wrong], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
 def test_readme_commands_exist():
     """Every `tenor` command line of the README parses: the command and each of its options are known."""
     import typer

@@ -120,16 +120,21 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
         raise TenorError(f"The model could not be written to {out} ({error.strerror}). Nothing was left half-written; free some space or choose another {words.place}.") from error
 
 
+def check_there(folder: Path) -> None:
+    """Raises TenorError if nothing is there, or no model folder."""
+    if not folder.is_dir() or not (folder / "config.json").is_file():
+        what = "is no model folder (it has no config.json)" if folder.exists() else "does not exist"
+        way = "Name a model folder; tenor train SOURCE --out FOLDER writes one." if folder.exists() else f"Make one with: tenor train SOURCE --out {folder}"
+        raise TenorError(f"{folder} {what}. {way}")
+
+
 def read(folder: Path) -> Stored:
     """Read and verify a model folder; weights come back in float32, however they are stored.
 
     Raises:
         TenorError: no model folder, a file is missing, cut or changed, or a newer format.
     """
-    if not folder.is_dir() or not (folder / "config.json").is_file():
-        what = "is no model folder (it has no config.json)" if folder.exists() else "does not exist"
-        way = "Name a model folder; tenor train SOURCE --out FOLDER writes one." if folder.exists() else f"Make one with: tenor train SOURCE --out {folder}"
-        raise TenorError(f"{folder} {what}. {way}")
+    check_there(folder)
     config = _read_json(folder / "config.json")
     version = config.get("format")
     if not isinstance(version, int):

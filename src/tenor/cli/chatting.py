@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from tenor.cli.options import DeviceName, Json, PrecisionName
+from tenor.cli.options import DeviceName, Json, PrecisionName, model_there
 from tenor.cli.using import opened
 from tenor.errors import TenorError
 from tenor.terminal import err
 
 
 def chat(
-    model: Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train --task chat.")],
+    model: Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train --task chat.")],
     prompt: Annotated[str | None, typer.Option(help="Reply to this and end; without it, to each line that you write, until Ctrl-D.")] = None,
     temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder; 0: always the most probable.")] = 0.8,
     top_p: Annotated[float, typer.Option(help="Draw among the most probable tokens that together have this probability; 1: all.")] = 0.9,

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tenor.cli.options import DeviceName, Json, ReadingPrecisionName
+from tenor.cli.options import DeviceName, Json, ReadingPrecisionName, model_there
 from tenor.cli.using import opened
 from tenor.errors import TenorError
 from tenor.terminal import err, out
 
 
 def generate(
-    model: Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train --task generate.")],
+    model: Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train --task generate.")],
     prompt: Annotated[str, typer.Argument(help="The text to go on with; none: a beginning.")] = "",
     length: Annotated[int, typer.Option(help="Tokens to write at most (characters, if the model writes these).")] = 500,
     temperature: Annotated[float, typer.Option(help="Below 1 surer, above 1 wilder; 0: always the most probable.")] = 0.8,

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from tenor.cli.options import Json, LabelColumnName, Overwrite, Part, SkipBad, Stars, TextColumnName
+from tenor.cli.options import Json, LabelColumnName, Overwrite, Part, SkipBad, Stars, TextColumnName, model_there
 from tenor.errors import TenorError
 from tenor.terminal import Talk, err, out
 
 
 def info(
-    model: Annotated[str | None, typer.Argument(help="A model folder; without one, what this machine runs recurrent layers with.")] = None,
-    named: Annotated[str | None, typer.Option("-m", "--model", help="The same, as other commands take it.")] = None,
+    model: Annotated[str | None, typer.Argument(callback=model_there, help="A model folder; without one, what this machine runs recurrent layers with.")] = None,
+    named: Annotated[str | None, typer.Option("-m", "--model", callback=model_there, help="The same, as other commands take it.")] = None,
     as_json: Json = False,
 ) -> None:
     """What a model is, how good it was, and which kernel runs it here."""
@@ -34,7 +34,7 @@ def info(
 
 
 def shrink(
-    model: Annotated[str, typer.Argument(help="A model folder.")],
+    model: Annotated[str, typer.Argument(callback=model_there, help="A model folder.")],
     out_folder: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
     weights: Annotated[Literal["int8", "bfloat16", "float32"], typer.Option(help="How weights are stored: 1, 2 or 4 bytes each.")] = "int8",
     check: Annotated[str | None, typer.Option(help="For classifiers: labelled rows that the model has not trained on; both are compared on them.")] = None,

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tenor.cli.options import DeviceName, Json, PrecisionName
+from tenor.cli.options import DeviceName, Json, PrecisionName, model_there
 from tenor.cli.using import opened
 from tenor.terminal import err, out
 
 
 def transcribe(
     files: Annotated[list[str], typer.Argument(help="WAV files: 8 to 48 kHz, mono or stereo, 10 minutes at most.")],
-    model: Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train --task transcribe.")],
+    model: Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train --task transcribe.")],
     beam: Annotated[int, typer.Option(help="Transcripts that are weighed against each other; 1: the most probable way, without a search.")] = 8,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",

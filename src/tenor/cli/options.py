@@ -7,10 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
+from tenor.box.names import model_folder
 from tenor.errors import TenorError
 
+
+def model_there(model: str | list[str] | None) -> str | list[str] | None:
+    """For a model's option: a wrong name is told at once, and not after torch has been loaded. Raises TenorError."""
+    from tenor.store import check_there
+
+    for name in [model] if isinstance(model, str) else model or []:
+        check_there(model_folder(name))
+    return model
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
-Model = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train; or reviews-en, which ships with Tenor.")]
+Model = Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train; or reviews-en, which ships with Tenor.")]
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]
 LabelColumnName = Annotated[str | None, typer.Option("--label", help="Column of the labels; found by itself if its name is usual.")]
 Stars = Annotated[Literal["classes", "5", "10"], typer.Option(help="Ratings as labels: each a class of its own; or, on a scale to 5 or 10, low ones negative, high ones positive, the middle left out.")]

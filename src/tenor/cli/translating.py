@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tenor.cli.options import DeviceName, Json, Overwrite, PrecisionName, SkipBad, TextColumnName
+from tenor.cli.options import DeviceName, Json, Overwrite, PrecisionName, SkipBad, TextColumnName, model_there
 from tenor.cli.using import answer, opened
 from tenor.errors import TenorError
 from tenor.terminal import err, out
 
-Translator = Annotated[str, typer.Option("-m", "--model", help="A model folder, as written by train --task translate.")]
+Translator = Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train --task translate.")]
 Beam = Annotated[int, typer.Option(help="Follow so many beginnings side by side; 1: always the most probable token.")]
 LengthPenalty = Annotated[float, typer.Option(help="The greater, the longer the translations.")]
 
