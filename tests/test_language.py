@@ -1,6 +1,8 @@
 """The language model: its neighbours, its loss against a plain softmax, and that neither direction sees what it foretells."""
 
+from contextlib import ExitStack, contextmanager
 from math import inf, log
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch.nn.utils.rnn import pack_sequence
 from tenor.config import ModelConfig
 from tenor.data.batches import Batch
 from tenor.errors import TenorError
-from tenor.models import language
+from tenor.models import language, sampled_softmax
 from tenor.models.language import LanguageModel, neighbours
 from tenor.models.sampled_softmax import Way, foretell
 
@@ -47,37 +49,74 @@ def leaves(states, ways, table):
     return [states, table, *(t for way in ways for t in (way.weight, way.bias))]
 
 
-@settings(max_examples=30, deadline=None)
-@given(rows=st.integers(1, 700), vocab=st.integers(2, 40), draws=st.integers(1, 60), directions=st.integers(1, 2), seed=st.integers(0, 99))
-def test_sampled_softmax_is_its_definition(rows, vocab, draws, directions, seed):
-    rows = rows if rows > 500 else rows % 20 + 1  # some of more than one chunk
+SIZES = st.sampled_from([(1, 1, 1), (7, 4, 3), (64, 1, 50), (2048, 256, 128)])  # states at a time, and what their number and that of the candidates are filled up to
+
+
+@contextmanager
+def in_pieces(sizes):
+    with ExitStack() as stack:
+        for name, size in zip(("CHUNK", "WHOLE_STATES", "WHOLE_CANDIDATES"), sizes, strict=True):
+            stack.enter_context(patch.object(sampled_softmax, name, size))
+        yield
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 30), vocab=st.integers(2, 40), draws=st.integers(1, 60), directions=st.integers(1, 2), scale=st.sampled_from([1.0, -2.5]), sizes=SIZES, seed=st.integers(0, 99))
+def test_foretelling_is_its_definition(rows, vocab, draws, directions, scale, sizes, seed):
     states, ways, drawn, table = of_random(rows, vocab, draws, seed, directions=directions)
-    got = foretell(states, ways, drawn, table)
-    found = torch.autograd.grad(got.loss * 2, leaves(states, ways, table))
+    with in_pieces(sizes):
+        got = foretell(states, ways, drawn, table)
+    found = torch.autograd.grad(got.loss * scale, leaves(states, ways, table))
     wide = states.detach().double().requires_grad_(), [Way(w.at, w.words, w.weight.detach().double().requires_grad_(), w.bias.detach().double().requires_grad_()) for w in ways], table.detach().double().requires_grad_()
     want, right = plain_loss(wide[0], wide[1], drawn, wide[2])
     assert float(got.loss.detach()) == pytest.approx(float(want.detach()), rel=1e-5, abs=1e-6)
     assert (got.right, got.words) == (right, sum(len(w.words) for w in ways))
-    for one, exact in zip(found, torch.autograd.grad(want * 2, leaves(*wide)), strict=True):
+    for one, exact in zip(found, torch.autograd.grad(want * scale, leaves(*wide)), strict=True):
         torch.testing.assert_close(one.to_dense().double(), exact, rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_dropped_has_no_part_in_it():
-    """A share of the states' numbers counts nothing and gets no gradient; the loss is that of the others, scaled."""
-    states, ways, drawn, table = of_random(700, 9, 20, 0, hidden=30)
-    torch.manual_seed(3)
-    got = foretell(states, ways, drawn, table, 0.25)
-    (d_states,) = torch.autograd.grad(got.loss, states)
-    told = torch.zeros_like(d_states, dtype=torch.bool)
-    for i, way in enumerate(ways):
-        told[way.at, 30 * i : 30 * (i + 1)] = True
-    assert not d_states[~told].any() and abs(float((d_states[told] == 0).float().mean()) - 0.25) < 0.01
-    left = (states.detach() * (d_states != 0) / 0.75).requires_grad_()
-    same = foretell(left, ways, drawn, table)
-    assert float(same.loss.detach()) == pytest.approx(float(got.loss.detach()), rel=1e-5)
-    torch.testing.assert_close(d_states, torch.autograd.grad(same.loss, left)[0] * (d_states != 0) / 0.75)
-    torch.manual_seed(3)
-    assert torch.equal(foretell(states, ways, drawn, table, 0.25).loss, got.loss)  # torch's seed decides
+@pytest.mark.parametrize("sizes", [(7, 4, 3), (2048, 256, 128)])
+def test_what_is_dropped_has_no_part_in_it(sizes):
+    """A share of the states' numbers counts nothing and gets no gradient; the loss is that of the others, scaled, and so are all gradients."""
+    states, ways, drawn, table = of_random(300, 9, 20, 0, hidden=30)
+    with in_pieces(sizes):
+        torch.manual_seed(3)
+        got = foretell(states, ways, drawn, table, 0.25)
+        d_states, *others = torch.autograd.grad(got.loss, leaves(states, ways, table))
+        told = torch.zeros_like(d_states, dtype=torch.bool)
+        for i, way in enumerate(ways):
+            told[way.at, 30 * i : 30 * (i + 1)] = True
+        assert not d_states[~told].any() and abs(float((d_states[told] == 0).float().mean()) - 0.25) < 0.015
+        left = (states.detach() * (d_states != 0) / 0.75).requires_grad_()
+        same = foretell(left, ways, drawn, table)
+        d_left, *expected = torch.autograd.grad(same.loss, leaves(left, ways, table))
+        assert float(same.loss.detach()) == pytest.approx(float(got.loss.detach()), rel=1e-5)
+        torch.testing.assert_close(d_states, d_left * (d_states != 0) / 0.75, rtol=1e-4, atol=1e-7)
+        for one, other in zip(others, expected, strict=True):
+            torch.testing.assert_close(one.to_dense(), other.to_dense(), rtol=1e-4, atol=1e-6)
+        torch.manual_seed(3)
+        assert torch.equal(foretell(states, ways, drawn, table, 0.25).loss, got.loss)  # torch's seed decides
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_nothing_is_differentiated_that_nobody_asks_for(context, monkeypatch):
+    states, ways, drawn, table = of_random(30, 9, 20, 0)
+    loss = foretell(states, ways, drawn, table).loss
+    monkeypatch.setattr(torch.Tensor, "index_add_", None)  # part of every gradient
+    with context():
+        assert torch.equal(foretell(states, ways, drawn, table).loss, loss)
+
+
+def test_batches_without_a_word_to_foretell():
+    model = LanguageModel(12, ModelConfig(hidden=4, embedding=3))
+    for rows in ([[3], [4]], [[1, 1, 1]]):
+        scores = model.scores(batch_of(*rows), torch.tensor([5]))
+        scores.loss.backward()
+        assert (float(scores.loss.detach()), scores.rows, scores.right) == (0.0, 0, 0)
+        assert not any(p.grad is not None and p.grad.to_dense().any() for p in model.parameters())
+    scores = model.scores(batch_of([3, 1]), torch.tensor([5]))  # only the second direction has one
+    scores.loss.backward()
+    assert scores.rows == 1 and not model.head.grad[0].any() and model.head.grad[1].any()
 
 
 def test_bfloat16_comes_near():
@@ -107,11 +146,13 @@ def batch_of(*rows):
 def test_no_direction_has_read_what_it_foretells(two, monkeypatch):
     """What foretells a word depends on other words of the row (each stands once), not on this one."""
     asked = []
-    monkeypatch.setattr(language, "foretell", lambda states, ways, *rest: asked.append((states, ways)) or foretell(states, ways, *rest))
+    monkeypatch.setattr(language, "foretell", lambda *given: asked.append(given) or foretell(*given))
     torch.manual_seed(0)
-    model = LanguageModel(20, ModelConfig(hidden=6, embedding=5, bidirectional=two)).eval()
-    model.scores(batch_of([3, 4, 5, 6, 7], [8, 9, 10], [11]), torch.tensor([12]))
-    ((states, ways),) = asked
+    model = LanguageModel(20, ModelConfig(hidden=6, embedding=5, bidirectional=two, dropout=0.3), torch.bfloat16)
+    for training in (True, False):
+        model.train(training).scores(batch_of([3, 4, 5, 6, 7], [8, 9, 10], [11]), torch.tensor([12]))
+    assert [given[-2:] for given in asked] == [(0.3, torch.bfloat16), (0.0, torch.bfloat16)]
+    states, ways = asked[1][:2]
     assert [sorted(way.words.tolist()) for way in ways] == [[4, 5, 6, 7, 9, 10], [3, 4, 5, 6, 8, 9]][: 1 + two]
     for mine, way in zip(states.chunk(len(ways), 1), ways, strict=True):
         for at, word in zip(way.at.tolist(), way.words.tolist(), strict=True):

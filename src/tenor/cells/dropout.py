@@ -22,19 +22,18 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
     """
     if not training or not share or x.device.type != "cpu" or _traced():
         return F.dropout(x, share, training)
-    live, scale = kept(*x.shape, share=share)
-    return x * live.to(x.dtype).mul_(scale)
+    return x * factors(*x.shape, share=share, like=x)
 
 
-def kept(*shape: int, share: float, device: torch.device | None = None) -> tuple[Tensor, float]:
-    """-> bool, what is not dropped; and by how much that is multiplied. On a CPU the share is as of `dropout`."""
-    if device and device.type != "cpu":
-        return torch.rand(*shape, device=device) >= share, 1 / (1 - share)
+def factors(*shape: int, share: float, like: Tensor) -> Tensor:
+    """For each number 0, if it is dropped, or the inverse of the share that is kept; in the format and on the device of `like`. On a CPU the share is as of `dropout`."""
+    if like.device.type != "cpu":
+        return F.dropout(like.new_ones(shape), share)
     dropped = min(round(share * 65_536), 65_535)
     count = math.prod(shape)
     words = torch.empty(count // 4 + 1, dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
     bits = words.view(torch.int16)[:count].view(shape)
-    return bits >= dropped - 32_768, 65_536 / (65_536 - dropped)
+    return (bits >= dropped - 32_768).to(like.dtype).mul_(65_536 / (65_536 - dropped))
 
 
 def _traced() -> bool:

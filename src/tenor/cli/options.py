@@ -12,8 +12,8 @@ from tenor.errors import TenorError
 
 
 def model_there(model: str | list[str] | None) -> str | list[str] | None:
-    """For a model's option: a wrong name is told at once, and not after torch has been loaded. Raises TenorError."""
-    from tenor.store import check_there
+    """For an option or argument that names a model, or several: a wrong one is told at once, and not after torch has been loaded. Raises TenorError."""
+    from tenor.store import check_there  # which loads numpy
 
     for name in [model] if isinstance(model, str) else model or []:
         check_there(model_folder(name))

@@ -53,7 +53,7 @@ class LanguageModel(nn.Module):
         states = self.encoder.states(tokens)  # [N, D*H]
         earlier, later = (n.to(device) for n in neighbours(tokens.batch_sizes))
         ways = []
-        for head, bias, (source, target) in zip(self.head, self.head_bias, ((earlier, later), (later, earlier)), strict=False):
+        for head, bias, (source, target) in zip(self.head, self.head_bias, ((earlier, later), (later, earlier))[: self.directions], strict=True):
             words = tokens.data[target]
             known = words != UNK  # <unk> stands for any rare word
             ways.append(Way(source[known], words[known], head, bias))

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tenor.cells.dropout import kept
+from tenor.cells.dropout import factors
 from tenor.cells.native import first_derivative
 
-# States that are read at a time: fewer, and on two cores a training waits more than it works (each operation on half of them is shorter than waking a thread; 512: 30,000 tokens a second of LSTM 256, 2,048: 38,000, 8,192: 36,000; on one core 31,000, 32,000, 27,000), for on at most 4 cores threads soon sleep (cli/app.py).
+# States that are read at a time. With 512 an operation on two cores is over before the other core's thread is awake (cli/app.py lets threads sleep soon); with 8,192
+# the scores of 600 candidates (20 MB) are in no core's cache. Tokens a second in docs/experiments.md.
 CHUNK = 2048
+
+# States and candidates are filled up to multiples of these: oneDNN prepares a bfloat16 product anew for every size, at 5 ms each, and every batch has other numbers of both.
+WHOLE_STATES, WHOLE_CANDIDATES = 256, 128
 
 
 class Way(NamedTuple):
@@ -49,85 +53,98 @@ def foretell(states: Tensor, ways: Sequence[Way], drawn: Tensor, table: Tensor, 
         compute: format of the products; sums are float32.
     """
     candidates, times = torch.unique(drawn, return_counts=True)  # [C] ascending
+    log_times = F.pad(times.float().log(), (0, -len(candidates) % WHOLE_CANDIDATES), value=-torch.inf)
     words = torch.cat([way.words for way in ways])
     own, own_of = torch.unique(words, return_inverse=True)
     place = torch.searchsorted(candidates, words).clamp_(max=len(candidates) - 1)
     place = torch.where(candidates[place] == words, place, -1)
-    rows = F.embedding(torch.cat((candidates, own)), table, sparse=True)
-    inside = _Inside([way.at for way in ways], own_of, times.float().log(), place, dropped, compute)
-    loss, right = _Foretell.apply(inside, states, rows, *(t for way in ways for t in (way.weight, way.bias)))  # type: ignore[no-untyped-call]
+    filled = torch.cat((candidates, candidates[:1].expand(len(log_times) - len(candidates))))
+    rows = F.embedding(torch.cat((filled, own)), table, sparse=True)
+    plan = _Plan([way.at for way in ways], own_of, log_times, place, dropped, compute, torch.is_grad_enabled())
+    loss, right = _Foretell.apply(plan, states, rows, *(t for way in ways for t in (way.weight, way.bias)))  # type: ignore[no-untyped-call]
     return Predicted(loss, int(right), len(words))
 
 
-class _Inside(NamedTuple):
-    """What is not differentiated. M: all words, a direction after the other."""
+class _Plan(NamedTuple):
+    """What is no tensor to differentiate. M: all words, a direction after the other."""
 
     at: list[Tensor]
     own_of: Tensor  # [M] which of the distinct words
-    log_times: Tensor  # [C]
+    log_times: Tensor  # [C], filled up with -inf
     place: Tensor  # [M] of the word among the candidates, or -1
     dropped: float
     compute: torch.dtype
+    differentiated: bool  # what autograd tells inside of a function is of its inputs alone, also where nothing is recorded
 
 
 class _Foretell(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inside: _Inside, states: Tensor, rows: Tensor, *dense: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, plan: _Plan, states: Tensor, rows: Tensor, *dense: Tensor) -> tuple[Tensor, Tensor]:
         """rows [C + U, E]: the vectors of the candidates and of the distinct words. dense: weight and bias a direction."""
-        wanted, compute, total = any(ctx.needs_input_grad), inside.compute, len(inside.place)
-        candidates = len(inside.log_times)
+        wanted = plan.differentiated and any(ctx.needs_input_grad)
+        compute, words, candidates = plan.compute, len(plan.place), len(plan.log_times)
+        hidden = states.shape[1] // len(plan.at)
         cast, own = rows[:candidates].to(compute), rows[candidates:]
-        d_states, d_rows, d_dense = torch.zeros_like(states) if wanted else states, torch.zeros_like(rows), [torch.zeros_like(t) for t in dense]
+        gradients = [torch.zeros_like(t) for t in (states, rows, *dense)] if wanted else []
         loss, right, first = states.new_zeros(()), states.new_zeros((), dtype=torch.int64), 0
-        hidden = states.shape[1] // len(inside.at)
-        for way, at in enumerate(inside.at):
-            columns = slice(way * hidden, (way + 1) * hidden)
-            mine, d_mine, bias, d_weight, d_bias = states[:, columns], d_states[:, columns], dense[2 * way + 1], d_dense[2 * way], d_dense[2 * way + 1]
-            weight = dense[2 * way].to(compute)
+        for direction, at in enumerate(plan.at):
+            columns = slice(direction * hidden, (direction + 1) * hidden)
+            weight, bias = dense[2 * direction].to(compute), dense[2 * direction + 1]
             for start in range(0, len(at), CHUNK):
-                here, part = at[start : start + CHUNK], slice(first + start, first + min(start + CHUNK, len(at)))
-                live, scale = kept(len(here), hidden, share=inside.dropped, device=states.device) if inside.dropped else (None, 1.0)
-                seen = mine[here]
-                if live is not None:
-                    seen.mul_(live).mul_(scale)
+                here = at[start : start + CHUNK]
+                part, count = slice(first + start, first + start + len(here)), len(here)
+                fill = (0, -count % WHOLE_STATES)
+                seen = states[F.pad(here, fill), columns]
+                factor = factors(*seen.shape, share=plan.dropped, like=seen) if plan.dropped else None
+                if factor is not None:
+                    seen.mul_(factor)
                 seen = seen.to(compute)
                 said = F.linear(seen, weight).float().add_(bias)  # [n, E]
-                vectors, own_of = own[inside.own_of[part]], inside.own_of[part]
-                part_loss, part_right, others, minus = _graded(said, cast, vectors, inside.log_times, inside.place[part])
-                loss += part_loss
-                right += part_right
+                narrow, own_of = said.to(compute), F.pad(plan.own_of[part], fill)
+                vectors = own[own_of]
+                scores = (narrow @ cast.t()).float().add_(plan.log_times)  # [n, C]
+                loss_here, right_here, others, minus = _graded(scores, (said * vectors).sum(1), plan.place[part])
+                loss += loss_here
+                right += right_here
                 if not wanted:
                     continue
-                others, minus = others.mul_(1 / total).to(compute), minus[:, None] / total
+                d_states, d_rows, d_weight, d_bias = *gradients[:2], *gradients[2 + 2 * direction : 4 + 2 * direction]
+                others, minus = others.mul_(1 / words).to(compute), minus[:, None] / words
                 d_said = (others @ cast).float().addcmul_(minus, vectors)
-                d_rows[:candidates] += (others.t() @ said.to(compute)).float()
+                d_rows[:candidates] += (others.t() @ narrow).float()
                 d_rows[candidates:].index_add_(0, own_of, minus * said)
                 d_bias += d_said.sum(0)
-                narrow = d_said.to(compute)
-                d_weight += (narrow.t() @ seen).float()
-                d_seen = (narrow @ weight).float()
-                d_mine[here] = d_seen if live is None else d_seen.mul_(live).mul_(scale)
+                d_said = d_said.to(compute)
+                d_weight += (d_said.t() @ seen).float()
+                d_seen = (d_said @ weight).float()
+                d_states[here, columns] = (d_seen if factor is None else d_seen.mul_(factor))[:count]
             first += len(at)
-        ctx.save_for_backward(d_states, d_rows, *d_dense)
+        ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(right)
-        return loss / max(1, total), right
+        return loss / max(1, words), right
 
     @staticmethod
     @first_derivative("Take torch.nn.functional.cross_entropy over the whole vocabulary")
     def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        if d_loss == 1:  # as a training asks for it: nothing to multiply
-            return None, *ctx.saved_tensors
         return None, *(t * d_loss for t in ctx.saved_tensors)
 
 
-def _graded(said: Tensor, cast: Tensor, vectors: Tensor, log_times: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """-> the losses' sum, how many words have the greatest score, and the losses' slopes at the scores of the candidates [n, C] and of the words [n]."""
-    scores = (said.to(cast.dtype) @ cast.t()).float().add_(log_times)  # [n, C]
+def _graded(scores: Tensor, score: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """How the words are foretold.
+
+    Args:
+        scores: [n, C] of the candidates; overwritten. score: [n] of the word itself. place: [M], M at most n, of the word among the candidates or -1; what is beyond M counts nothing.
+
+    Returns:
+        The losses' sum, how many words have the greatest score, and the losses' slopes at scores and score.
+    """
+    count = len(place)
     doubled = (place >= 0).nonzero()[:, 0]
     scores[doubled, place[doubled]] = -torch.inf
-    score = (said * vectors).sum(1)
     most = scores.amax(1)
     top = torch.maximum(most, score)
-    share, others = (score - top).exp_(), scores.sub_(top[:, None]).exp_()
-    sums = others.sum(1).add_(share)
-    return (sums.log() + top - score).sum(), (score > most).sum(), others.mul_((1 / sums)[:, None]), share / sums - 1
+    own, others = (score - top).exp_(), scores.sub_(top[:, None]).exp_()
+    sums = others.sum(1).add_(own)
+    parts, slopes = 1 / sums, own / sums - 1
+    parts[count:], slopes[count:] = 0, 0
+    return (sums.log() + top - score)[:count].sum(), (score > most)[:count].sum(), others.mul_(parts[:, None]), slopes

@@ -32,15 +32,15 @@ def token_loss(x: Tensor, table: Tensor, bias: Tensor, wanted: Tensor, smoothing
         smoothing: share of each answer that is spread over all tokens.
         compute: format of the products and of the scores that they give; sums are float32.
     """
-    loss, right = _TokenLoss.apply(x, table, bias, wanted, smoothing, compute)  # type: ignore[no-untyped-call]
+    loss, right = _TokenLoss.apply(x, table, bias, wanted, smoothing, compute, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return Foretold(loss, int(right))
 
 
 class _TokenLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, table: Tensor, bias: Tensor, wanted: Tensor, smoothing: float, compute: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, table: Tensor, bias: Tensor, wanted: Tensor, smoothing: float, compute: torch.dtype, recorded: bool) -> tuple[Tensor, Tensor]:
         rows, even = max(1, len(x)), smoothing / len(table)
-        differentiated = any(ctx.needs_input_grad)
+        differentiated = recorded and any(ctx.needs_input_grad)  # which tells of the inputs alone: a parameter wants a gradient also where nothing is recorded
         # Whole chunks: oneDNN prepares a product anew for every number of rows, at 6 ms each, and a batch hardly ever has the tokens of another.
         here, vectors = F.pad(x, (0, 0, 0, -len(x) % CHUNK)).to(compute), table.to(compute)
         d_scores = here.new_empty(len(here) if differentiated else 0, len(table))
@@ -74,4 +74,4 @@ class _TokenLoss(torch.autograd.Function):
     @staticmethod
     @first_derivative("Take torch.nn.functional.cross_entropy")
     def backward(ctx: Any, d_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(d * d_loss for d in ctx.saved_tensors), None, None, None)
+        return (*(d * d_loss for d in ctx.saved_tensors), None, None, None, None)
