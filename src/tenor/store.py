@@ -120,12 +120,13 @@ def write(out: Path, stored: Stored, more: Mapping[str, bytes], overwrite: bool 
         raise TenorError(f"The model could not be written to {out} ({error.strerror}). Nothing was left half-written; free some space or choose another {words.place}.") from error
 
 
-def check_there(folder: Path) -> None:
-    """Raises TenorError if nothing is there, or no model folder."""
-    if not folder.is_dir() or not (folder / "config.json").is_file():
-        what = "is no model folder (it has no config.json)" if folder.exists() else "does not exist"
-        way = "Name a model folder; tenor train SOURCE --out FOLDER writes one." if folder.exists() else f"Make one with: tenor train SOURCE --out {folder}"
-        raise TenorError(f"{folder} {what}. {way}")
+def check_there(folder: Path, starts: bool = False) -> None:
+    """Raises TenorError if nothing is there, or no model folder. starts: a training is to start from it, so it may be of tenor pretrain too."""
+    if not folder.exists():
+        way = "What a training starts from is made with: tenor pretrain SOURCE --out {0} (texts without labels), or tenor train SOURCE --out {0}" if starts else "Make one with: tenor train SOURCE --out {0}"
+        raise TenorError(f"{folder} does not exist. {way.format(folder)}")
+    if not (folder / "config.json").is_file():
+        raise TenorError(f"{folder} is no model folder (it has no config.json). Name a model folder; tenor train SOURCE --out FOLDER writes one.")
 
 
 def read(folder: Path) -> Stored:

@@ -20,6 +20,15 @@ def model_there(model: str | list[str] | None) -> str | list[str] | None:
     return model
 
 
+def start_there(model: str | None) -> str | None:
+    """The same for what a training starts from."""
+    from tenor.store import check_there
+
+    if model is not None:
+        check_there(model_folder(model), starts=True)
+    return model
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 Model = Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train; or reviews-en, which ships with Tenor.")]
 TextColumnName = Annotated[str | None, typer.Option("--text", help="Column of the texts; found by itself if its name is usual.")]

@@ -24,6 +24,7 @@ from tenor.cli.options import (
     TextColumnName,
     check_heard,
     model_there,
+    start_there,
 )
 from tenor.errors import TenorError
 from tenor.terminal import LanguageBar, LiveBar, Talk, err, out, show_task, show_training
@@ -58,7 +59,7 @@ def train(
     test: Annotated[str | None, typer.Option(help="A second file with the test rows; all of SOURCE then trains.")] = None,
     extra: Annotated[str | None, typer.Option(help="More labelled rows to learn from, a second file: none of them validates or tests (edited copies of rows that train, texts of another source).")] = None,
     validation: Annotated[float | None, typer.Option(help="Validation rows, drawn from those that train: a share below 1, or a number.")] = None,
-    start: Annotated[str | None, typer.Option("--from", callback=model_there, help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en. With --preset best, a classifier that starts there answers beside the small networks.")] = None,
+    start: Annotated[str | None, typer.Option("--from", callback=start_there, help="A model to start from, with its tokens, sizes and weights: a folder (of tenor pretrain, or an earlier training), or reviews-en. With --preset best, a classifier that starts there answers beside the small networks.")] = None,
     teacher: Annotated[list[str] | None, typer.Option(callback=model_there, help="A classifier of the same labels, whose answers on the rows without a label are learnt too; several: give it several times.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of each answer that is spread over all labels.")] = None,
     attention: Annotated[Literal["dot", "additive"] | None, typer.Option(help="How a translator finds where to look.")] = None,

@@ -20,7 +20,7 @@ from tenor.data.text import Tokenizer
 from tenor.errors import TenorError
 from tenor.models.classify import Classifiers, TextClassifier
 from tenor.pipelines.classification import parted, share_of
-from tenor.store import Stored, read
+from tenor.store import Stored, check_there, read
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Pretrained:
             TenorError: as `of`, box.names.model_folder and store.read.
         """
         folder = model_folder(model)
-        if not folder.exists():
-            raise TenorError(f"{folder} does not exist. What a training starts from is made with: tenor pretrain SOURCE --out {folder} (texts without labels), or tenor train SOURCE --out {folder}")
+        check_there(folder, starts=True)
         return cls.of(read(folder), str(model))
 
     @classmethod
