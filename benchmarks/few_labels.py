@@ -1,0 +1,61 @@
+"""500 labelled reviews and 83,000 without a label: `--preset best --from` the language model of benchmarks/language.py, 3 draws of the 500.
+
+    TENOR_DATA=... python benchmarks/few_labels.py    some minutes a draw, on one core; before them the language model, unless it was finished before
+
+Drawn from the training rows of the article's split, tested on its 5,000 test rows; 50 of the 500 validate. Written to benchmarks/results/few_labels.json.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from language import pretrained
+from reviews import ARTICLE_SPLIT, RESULTS, SEEDS, machine, run
+from tenor.data.datasets import resolve
+from tenor.data.sources import read_rows, read_texts
+
+LABELLED = 500
+
+
+def write(path: Path, rows: Iterable[tuple[str, str | int]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as f:
+        out = csv.writer(f)
+        out.writerow(["text", "label"])
+        out.writerows(rows)
+
+
+def main() -> None:
+    model, stamp = pretrained(), machine()
+    labelled = read_rows(resolve("imdb")).rows
+    train, test = labelled[: ARTICLE_SPLIT[3]], labelled[-ARTICLE_SPLIT[-1] :]
+    unseen = {r.text.casefold() for r in labelled}
+    without = [r.text for r in read_texts(resolve("imdb")).rows if r.text and r.text.casefold() not in unseen]
+    runs = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder / "test.csv", ((r.text, r.label) for r in test))
+        for seed in SEEDS:
+            chosen = set(np.random.default_rng(seed).choice(len(train), LABELLED, replace=False).tolist())
+            write(folder / "few.csv", [*((r.text, r.label if i in chosen else "") for i, r in enumerate(train)), *((text, "") for text in without)])
+            done = run("train", folder / "few.csv", "--preset", "best", "--test", folder / "test.csv", "--from", model, "--out", folder / f"model{seed}", threads=1)
+            answer = done.pop("answer")
+            test_numbers = {k: answer["test"][k] for k in ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")}
+            runs.append({"seed": seed, **done, "test": test_numbers, "seconds": answer["seconds"], "baseline": answer["baseline"], "versus_baseline": answer["versus_baseline"]})
+            print(json.dumps(runs[-1]), flush=True)
+    numbers: dict[str, Any] = {"labelled": LABELLED, "without_a_label": len(train) - LABELLED + len(without)}
+    for who, of in (("accuracies", "test"), ("baselines", "baseline")):
+        numbers[who] = [r[of]["accuracy"] for r in runs]
+        numbers[f"mean_of_{who}"] = statistics.mean(numbers[who])
+    (RESULTS / "few_labels.json").write_text(json.dumps({"made_with": "python benchmarks/few_labels.py", "machine": stamp, **numbers, "runs": runs}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
