@@ -19,6 +19,18 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+class Bar(Progress):
+    """Rich's, and nothing where nobody watches: at its end it would print an empty line into a log or a pipe."""
+
+    def start(self) -> None:
+        if self.console.is_interactive:
+            super().start()
+
+    def stop(self) -> None:
+        if self.console.is_interactive:
+            super().stop()
+
+
 class Talk:
     """Prints what a job says; with --json nothing but the object goes to standard output."""
 
@@ -35,7 +47,7 @@ class Talk:
     @contextmanager
     def download(self) -> Iterator[Any]:
         """A progress bar in bytes that appears with the first block."""
-        bar = Progress(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err)
+        bar = Bar(TextColumn("Downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=err)
 
         def progress(done: int, total: int) -> None:
             if not bar.task_ids:
@@ -58,7 +70,7 @@ class LiveBar(Events):
         """measure: the number of the validation rows that is shown after an epoch."""
         self.measure = measure
         columns = (SpinnerColumn(), TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=err, transient=True)
+        self.bar = Bar(*columns, console=err, transient=True)
         self.asked = False
         self.handlers: dict[int, Any] = {}
 
@@ -130,7 +142,7 @@ class LanguageBar(LiveBar):
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int], None]]:
     """A running count, for work whose size is not known."""
-    with Progress(SpinnerColumn(), TextColumn(f"{{task.completed:,}} {what}"), console=err, transient=True) as bar:
+    with Bar(SpinnerColumn(), TextColumn(f"{{task.completed:,}} {what}"), console=err, transient=True) as bar:
         task = bar.add_task("")
         yield lambda done: bar.update(task, completed=done)
 
