@@ -1,6 +1,7 @@
 """500 labelled reviews and 83,000 without a label: `--preset best --from` the language model of benchmarks/language.py, 3 draws of the 500.
 
-    TENOR_DATA=... python benchmarks/few_labels.py    some minutes a draw, on one core; before them the language model, unless it was finished before
+    TENOR_DATA=... python benchmarks/few_labels.py        12 minutes a draw, on one core; before them the language model, unless it was finished before
+    TENOR_DATA=... python benchmarks/few_labels.py 0 1    some of the draws
 
 Drawn from the training rows of the article's split, tested on its 5,000 test rows; 50 of the 500 validate. Written to benchmarks/results/few_labels.json.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +35,7 @@ def write(path: Path, rows: Iterable[tuple[str, str | int]]) -> None:
 
 
 def main() -> None:
+    draws = [int(n) for n in sys.argv[1:]] or list(SEEDS)
     model, stamp = pretrained(), machine()
     labelled = read_rows(resolve("imdb")).rows
     train, test = labelled[: ARTICLE_SPLIT[3]], labelled[-ARTICLE_SPLIT[-1] :]
@@ -42,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder / "test.csv", ((r.text, r.label) for r in test))
-        for seed in SEEDS:
+        for seed in draws:
             chosen = set(np.random.default_rng(seed).choice(len(train), LABELLED, replace=False).tolist())
             write(folder / "few.csv", [*((r.text, r.label if i in chosen else "") for i, r in enumerate(train)), *((text, "") for text in without)])
             done = run("train", folder / "few.csv", "--preset", "best", "--test", folder / "test.csv", "--from", model, "--out", folder / f"model{seed}", threads=1)
@@ -54,7 +57,7 @@ def main() -> None:
     for who, of in (("accuracies", "test"), ("baselines", "baseline")):
         numbers[who] = [r[of]["accuracy"] for r in runs]
         numbers[f"mean_of_{who}"] = statistics.mean(numbers[who])
-    (RESULTS / "few_labels.json").write_text(json.dumps({"made_with": "python benchmarks/few_labels.py", "machine": stamp, **numbers, "runs": runs}, indent=2) + "\n")
+    (RESULTS / "few_labels.json").write_text(json.dumps({"made_with": " ".join(["python benchmarks/few_labels.py", *sys.argv[1:]]), "machine": stamp, **numbers, "runs": runs}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
