@@ -1,4 +1,4 @@
-"""500 labelled reviews and 83,000 without a label: `--preset best --from` the language model of benchmarks/language.py, 3 draws of the 500.
+"""500 labelled reviews and 88,000 without a label: `--preset best --from` the language model of benchmarks/language.py, 3 draws of the 500.
 
     TENOR_DATA=... python benchmarks/few_labels.py        12 minutes a draw, on one core; before them the language model, unless it was finished before
     TENOR_DATA=... python benchmarks/few_labels.py 0 1    some of the draws
