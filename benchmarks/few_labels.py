@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from language import pretrained
-from reviews import ARTICLE_SPLIT, RESULTS, SEEDS, machine, run
+from reviews import ARTICLE_SPLIT, RESULTS, SEEDS, machine, training
 from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows, read_texts
 
@@ -48,10 +48,8 @@ def main() -> None:
         for seed in draws:
             chosen = set(np.random.default_rng(seed).choice(len(train), LABELLED, replace=False).tolist())
             write(folder / "few.csv", [*((r.text, r.label if i in chosen else "") for i, r in enumerate(train)), *((text, "") for text in without)])
-            done = run("train", folder / "few.csv", "--preset", "best", "--test", folder / "test.csv", "--from", model, "--out", folder / f"model{seed}", threads=1)
-            answer = done.pop("answer")
-            test_numbers = {k: answer["test"][k] for k in ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")}
-            runs.append({"seed": seed, **done, "test": test_numbers, "seconds": answer["seconds"], "baseline": answer["baseline"], "versus_baseline": answer["versus_baseline"]})
+            done = training(folder, "--preset", "best", "--test", folder / "test.csv", "--from", model, source=folder / "few.csv", threads=1)
+            runs.append({"seed": seed, **done})
             print(json.dumps(runs[-1]), flush=True)
     numbers: dict[str, Any] = {"labelled": LABELLED, "without_a_label": len(train) - LABELLED + len(without)}
     for who, of in (("accuracies", "test"), ("baselines", "baseline")):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reviews import ARTICLE_SPLIT, RESULTS, ROOT, SEEDS, machine, run, training
+from reviews import ARTICLE_SPLIT, RESULTS, ROOT, SEEDS, machine, run, together, training
 from tenor import store
 from tenor.data.datasets import resolve
 from tenor.data.parts import is_test
@@ -86,10 +85,7 @@ def main() -> None:
     language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
     stamp = machine()  # of what is measured, which takes hours
     for name in parts:
-        runs = side_by_side(SPLITS[name])
-        accuracies = [r["test"]["accuracy"] for r in runs]
-        found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language}
-        found |= {"mean_accuracy": statistics.mean(accuracies), "accuracies": accuracies, "wall_seconds": [r["wall_seconds"] for r in runs], "runs": runs}
+        found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language, **together(side_by_side(SPLITS[name]))}
         (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({k: v for k, v in found.items() if k != "runs"}), flush=True)
 

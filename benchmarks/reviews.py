@@ -59,8 +59,8 @@ def run(*arguments: object, threads: int | None = None) -> dict[str, Any]:
     return {"command": shown, "wall_seconds": round(seconds, 1), "peak_memory_mb": int(kilobytes) // 1024, "answer": json.loads(text)}
 
 
-def training(folder: Path, *options: object, threads: int | None = None) -> dict[str, Any]:
-    done = run("train", "imdb", "--out", folder / f"model{len(list(folder.iterdir()))}", *options, threads=threads)
+def training(folder: Path, *options: object, source: object = "imdb", threads: int | None = None) -> dict[str, Any]:
+    done = run("train", source, "--out", folder / f"model{len(list(folder.iterdir()))}", *options, threads=threads)
     answer = done.pop("answer")
     keep = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")
     done |= {"test": {k: answer["test"][k] for k in keep}, "seconds": answer["seconds"], "split": answer["split"], "kernel": answer["kernel"], "best_epoch": answer["best_epoch"]}
@@ -70,9 +70,13 @@ def training(folder: Path, *options: object, threads: int | None = None) -> dict
 def seeds(folder: Path, *options: object, baseline: bool = True) -> dict[str, Any]:
     """One run a seed, the first with the baseline beside it."""
     runs = [training(folder, *options, "--seed", s, *([] if baseline and s == SEEDS[0] else ["--no-baseline"])) for s in SEEDS]
+    return together(runs)
+
+
+def together(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several results of `training`."""
     accuracies = [r["test"]["accuracy"] for r in runs]
-    walls = [r["wall_seconds"] for r in runs]
-    return {"mean_accuracy": statistics.mean(accuracies), "accuracies": accuracies, "wall_seconds": walls, "runs": runs}
+    return {"mean_accuracy": statistics.mean(accuracies), "accuracies": accuracies, "wall_seconds": [r["wall_seconds"] for r in runs], "runs": runs}
 
 
 ARTICLE_SPLIT = ("--split", "range", "--train-rows", 39_258, "--test-rows", 5_000)
