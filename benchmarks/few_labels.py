@@ -1,6 +1,6 @@
 """500 labelled reviews and 88,000 without a label: `--preset best --from` the language model of benchmarks/language.py, 3 draws of the 500.
 
-    TENOR_DATA=... python benchmarks/few_labels.py        12 minutes a draw, on one core; before them the language model, unless it was finished before
+    TENOR_DATA=... python benchmarks/few_labels.py        about half an hour a draw on one core, two at a time; before them the language model, unless it was finished before
     TENOR_DATA=... python benchmarks/few_labels.py 0 1    some of the draws
 
 Drawn from the training rows of the article's split, tested on its 5,000 test rows; 50 of the 500 validate. Written to benchmarks/results/few_labels.json.
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from language import pretrained
-from reviews import ARTICLE_SPLIT, RESULTS, SEEDS, machine, training
+from language import pretrained, side_by_side
+from reviews import ARTICLE_SPLIT, RESULTS, SEEDS, machine, together, training
 from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows, read_texts
 
@@ -41,21 +41,22 @@ def main() -> None:
     train, test = labelled[: ARTICLE_SPLIT[3]], labelled[-ARTICLE_SPLIT[-1] :]
     unseen = {r.text.casefold() for r in labelled}
     without = [r.text for r in read_texts(resolve("imdb")).rows if r.text and r.text.casefold() not in unseen]
-    runs = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write(folder / "test.csv", ((r.text, r.label) for r in test))
-        for seed in draws:
-            chosen = set(np.random.default_rng(seed).choice(len(train), LABELLED, replace=False).tolist())
+
+    def trained(draw: int, threads: int) -> dict[str, Any]:
+        chosen = set(np.random.default_rng(draw).choice(len(train), LABELLED, replace=False).tolist())
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write(folder / "test.csv", ((r.text, r.label) for r in test))
             write(folder / "few.csv", [*((r.text, r.label if i in chosen else "") for i, r in enumerate(train)), *((text, "") for text in without)])
-            done = training(folder, "--preset", "best", "--test", folder / "test.csv", "--from", model, source=folder / "few.csv", threads=1)
-            runs.append({"seed": seed, **done})
-            print(json.dumps(runs[-1]), flush=True)
+            found = {"draw": draw, "threads": threads} | training(folder, "--preset", "best", "--test", folder / "test.csv", "--from", model, source=folder / "few.csv", threads=threads)
+        print(json.dumps(found), flush=True)
+        return found
+
+    runs = side_by_side(trained, draws)
     numbers: dict[str, Any] = {"labelled": LABELLED, "without_a_label": len(train) - LABELLED + len(without)}
-    for who, of in (("accuracies", "test"), ("baselines", "baseline")):
-        numbers[who] = [r[of]["accuracy"] for r in runs]
-        numbers[f"mean_of_{who}"] = statistics.mean(numbers[who])
-    (RESULTS / "few_labels.json").write_text(json.dumps({"made_with": " ".join(["python benchmarks/few_labels.py", *sys.argv[1:]]), "machine": stamp, **numbers, "runs": runs}, indent=2) + "\n")
+    baselines = [r["baseline"]["accuracy"] for r in runs]
+    numbers |= {"mean_of_baselines": statistics.mean(baselines), "baselines": baselines}
+    (RESULTS / "few_labels.json").write_text(json.dumps({"made_with": " ".join(["python benchmarks/few_labels.py", *sys.argv[1:]]), "machine": stamp, **numbers, **together(runs)}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

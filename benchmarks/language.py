@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,14 @@ def trained(split: tuple[object, ...], threads: int) -> dict[str, Any]:
         return {"threads": threads} | training(Path(folder), "--preset", "best", *split, "--from", MODEL, threads=threads)
 
 
-def side_by_side(splits: list[tuple[object, ...]]) -> list[dict[str, Any]]:
-    """Two trainings at a time, each on half of the cores; the last of an odd number has all of them."""
+def side_by_side(train: Callable[[Any, int], dict[str, Any]], given: Sequence[Any]) -> list[dict[str, Any]]:
+    """Two trainings at a time, each on half of the cores; the last of an odd number has all of them. train: is given one and its threads."""
     done: list[dict[str, Any]] = []
-    for first in range(0, len(splits), 2):
-        here = splits[first : first + 2]
+    for first in range(0, len(given), 2):
+        here = given[first : first + 2]
         threads = max(1, (os.cpu_count() or 1) // len(here))
         with ThreadPoolExecutor(len(here)) as pool:
-            done += pool.map(trained, here, [threads] * len(here))
+            done += pool.map(train, here, [threads] * len(here))
     return done
 
 
@@ -85,7 +86,7 @@ def main() -> None:
     language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
     stamp = machine()  # of what is measured, which takes hours
     for name in parts:
-        found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language, **together(side_by_side(SPLITS[name]))}
+        found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language, **together(side_by_side(trained, SPLITS[name]))}
         (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({k: v for k, v in found.items() if k != "runs"}), flush=True)
 

@@ -65,9 +65,9 @@ def listen(monkeypatch, module, name):
     """What a function is given from now on, a tuple each time."""
     heard, usual = [], getattr(module, name)
 
-    def listening(*given):
+    def listening(*given, **more):
         heard.append(given)
-        return usual(*given)
+        return usual(*given, **more)
 
     monkeypatch.setattr(module, name, listening)
     return heard
@@ -148,7 +148,7 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     _, (*_, start, taught) = trained  # of the labelled rows alone, and the one beside
     assert start.model.hidden == 6 and len(taught.texts) == 250 and np.isnan(taught.shares).all() and trained[1][1].train.adversary > 0
     assert Pretrained.read(tmp_path / "b").settings.classifier and not start.settings.classifier
-    assert f"A classifier that may answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from the rows without a label too (virtual adversarial training) and reads at most 400 tokens: " in said
+    assert f"A classifier that may answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from an adversary on the rows without a label (virtual adversarial training) too and reads at most 400 tokens: " in said
     assert re.search(r"250 rows without a label are labelled by the logits of the first model times [\d.]+, the logits of the classifier from the language model times [\d.]+ and those of a linear model", said)
     ((small, large, *_),) = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
@@ -228,6 +228,10 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
     trained = listen(monkeypatch, first, "fit")
     _, said = run(partly, start=language)
     assert [given[1].model.networks for given in trained] == [3, 1]  # they label, and one answers beside
+    *_, taught = trained[1]
+    assert np.isfinite(taught.shares).all() and len(taught.texts) == 250 and [given[1].train.adversary > 0 for given in trained] == [False, True]
+    assert "learns from the teachers' answers and an adversary on the rows without a label (virtual adversarial training) too and reads" in said
+    assert re.search(r"250 rows without a label are labelled by the logits of the large classifiers times [\d.]+ and those of a linear model of n-grams, which has learnt from a first labelling of them by all, times", said)
     assert f"Fewer than 10,000 training rows have a label: 3 classifiers that label the rows without a label together, and then a classifier that may answer beside the small networks start from {language}" in said and "3 large classifiers from it that answer together, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 from torch.nn import functional as F
 
 from conftest import fit, order_texts, small
@@ -17,9 +18,9 @@ from tenor.data.text import Ragged
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
 from tenor.training.fit import ClassifyExamples
-from tenor.training.linear import Linear
+from tenor.training.linear import Linear, taught_linear
 from tenor.training.presets import ARTICLE, preset
-from tenor.training.teacher import blend, teach
+from tenor.training.teacher import blend, log_shares, teach
 from tenor.training.texts import Labelled, Tokenised
 
 
@@ -80,6 +81,58 @@ def test_a_teacher_whose_weights_are_broken_is_refused():
     broken.network.output.bias.data.fill_(torch.nan)
     with pytest.raises(TenorError, match="A teacher must answer with numbers"):
         teach([broken], Labelled(broken.labels, texts, Tokenised.of(texts, broken.text), targets, [], targets[:0]), ["some more"])
+
+
+def worded(count, seed, words):
+    """Texts in which words below the middle of `words` stand for the first label, the others for the second, five to two."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, count)
+    halves = np.array_split(np.array(words), 2)
+    return [np.concatenate([rng.choice(halves[y], 5), rng.choice(halves[1 - y], 2)]).tolist() for y in targets], targets
+
+
+def test_a_linear_model_learns_words_that_no_labelled_text_has():
+    labelled, targets = worded(20, 0, [*range(2, 5), *range(21, 24)])  # of the same halves
+    others, truth = worded(601, 1, range(2, 40))
+    checks, right = worded(200, 2, range(2, 40))
+    guessed = np.where(np.random.default_rng(3).random(len(truth)) < 0.1, 1 - truth, truth)
+    said = taught_linear(ragged(labelled), targets, ragged([*checks, *others]), guessed, 2, 40)
+    assert said.shape == (801, 1)
+    alone = Linear(ragged(labelled), targets, 2, 40).logits(ragged(checks))
+    share = [((logits[:, 0] > 0) == wanted).mean() for logits, wanted in ((said[:200], right), (said[200:], truth), (alone, right))]
+    assert share[0] > 0.9 and share[1] > 0.88 and share[2] < 0.6
+
+
+def test_no_text_is_answered_by_a_linear_model_that_has_learnt_its_guess():
+    labelled, targets = worded(10, 0, range(2, 20))
+    others, guessed = worded(30, 1, range(2, 20))
+    other_way = guessed.copy()
+    other_way[7] = 1 - guessed[7]
+    before, after = (taught_linear(ragged(labelled), targets, ragged([[2, 3], *others]), some, 2, 20)[:, 0] for some in (guessed, other_way))
+    moved = before[1:] != after[1:]
+    assert not moved[7] and before[0] != after[0]
+    assert 18 <= moved.sum() <= 21  # two thirds: the parts that learn from it
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_texts_without_a_label_are_labelled_too(count):
+    labelled, targets = worded(12, 0, range(2, 9))
+    assert np.isfinite(taught_linear(ragged(labelled), targets, ragged(labelled[:count]), targets[:count], 2, 9)).all()
+
+
+def test_where_few_rows_have_a_label_the_linear_model_has_learnt_from_guesses():
+    texts, targets = order_texts(60, 1)
+    others, _ = order_texts(200, 2)
+    teacher = fit(["bad", "good"], texts[:40], targets[:40], [], targets[:0], small(hidden=4, epochs=2))[0]
+    rows = Labelled(teacher.labels, texts[:40], Tokenised.of(texts[:40], teacher.text), targets[:40], texts[40:], targets[40:])
+    many, few = teach([teacher], rows, others), teach([teacher], rows, others, few=True)
+    ids = teacher.tokenizer.encode
+    linear = taught_linear(ids(texts[:40]), targets[:40], ids([*texts[40:], *others]), many.shares.argmax(1), 2, len(teacher.tokenizer))
+    found = np.stack([log_shares(teacher.logits(texts[40:] + others)[0]), log_shares(linear)])
+    weights = blend(found[:, :20], targets[40:])
+    np.testing.assert_allclose(few.weights, weights, rtol=1e-5)
+    np.testing.assert_allclose(few.shares, softmax(np.tensordot(weights, found[:, 20:], 1), axis=1), atol=1e-6)
+    assert few.texts is others and few.accuracy == (np.tensordot(weights, found[:, :20], 1).argmax(1) == targets[40:]).mean()
 
 
 def test_texts_that_share_nothing_still_give_a_linear_model():

@@ -65,11 +65,12 @@ class Course:
             teachers = {**teachers, "the classifier from the language model": beside}
         if not teachers:
             return Before(beside=other(None), told=told)
-        taught = teach(list(teachers.values()), self.rows, others)
+        taught = teach(list(teachers.values()), self.rows, others, few=few)
         *networks, linear = taught.weights
         parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
         found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(self.rows.validation_texts) else ""
-        tell(f"{len(others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams times {linear:.2f}{found}.")
+        again = ", which has learnt from a first labelling of them by all" if few else ""
+        tell(f"{len(others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams{again}, times {linear:.2f}{found}.")
         return Before(taught, None if few else first, beside or other(taught), told)
 
     def _beside(self, tell: Callable[[str], None], taught: Taught | None) -> Pipeline | None:
@@ -86,7 +87,7 @@ class Course:
         own, rows = self._start_beside, self.data.learnt(self.preset)
         if not own or not self.preset.language:
             return self.order.preset(rows, own.settings) if own else None
-        return from_language(own, self.preset, rows, opposed=not is_few(len(self.rows.targets)))
+        return from_language(own, self.preset, rows, opposed=True)
 
     def last(self, before: Before) -> tuple[Pipeline, Outcome]:
         """The last training; what was made before then answers with what it made."""

@@ -5,7 +5,7 @@ different places. With `--from` a language model, a classifier that starts from 
 from the texts without one; it labels them too, and answers beside the others.
 
 Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), large
-classifiers from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teach. What answers beside the small networks learns from its labels, as they do.
+classifiers from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teach. What answers beside the small networks learns from their labels, as those do, and by an adversary too.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tel
     events.training("the network that answers beside the others" + (" (its train loss is of texts as they are and moved against it, the validation loss as they are)" if settings.train.adversary else ""))
     beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
-    too = "" if not taught else " learns from the rows without a label too (virtual adversarial training) and" if settings.train.adversary else " learns from the teachers' answers too and"
+    lessons = [text for text, holds in (("the teachers' answers", taught and taught.weights), ("an adversary on the rows without a label (virtual adversarial training)", settings.train.adversary)) if holds]
+    too = f" learns from {' and '.join(lessons)} too and" if lessons else ""
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
@@ -152,7 +153,7 @@ def _with(asked: Preset, networks: int) -> Preset:
 
 
 def from_language(start: Pretrained, asked: Preset, rows: int, *, opposed: bool) -> Preset:
-    """Settings of a classifier that starts from a language model; opposed: which also learns from texts that nobody labelled."""
+    """Settings of a classifier that starts from a language model; opposed: which also learns from texts that nobody labelled, or a teacher alone."""
     limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
     found = preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
     return changed(found, OPPOSED) if opposed else found

@@ -15,6 +15,7 @@ from tenor.data.text import Ragged
 LONGEST = 3  # words of an n-gram; 4 gave no more on film reviews
 LEAST_TIMES = 4  # that an n-gram occurs in the texts; 2 in fewer than SMALL texts
 SMALL = 10_000
+PARTS = 3  # in which others are labelled: each learns from two thirds of them
 C = 30.0  # inverse strength of the decay; 10 and 30 are the same on film reviews, 3 is worse
 
 
@@ -59,6 +60,35 @@ class Linear:
         weighted = (held @ sp.diags(self.weights[:, column])).tocsr()
         norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel())
         return (sp.diags(1 / np.maximum(norms, 1e-6)) @ weighted).tocsr().astype(np.float32)
+
+
+def taught_linear(ids: Ragged, targets: np.ndarray, asked: Ragged, guessed: np.ndarray, labels: int, vocab: int) -> np.ndarray:
+    """What linear models say that learn from guessed labels too: of texts whose guess they have not learnt, since they know those by heart.
+
+    So words that no labelled text has get a weight: right on 0.899 of 5,910 reviews where, taught by the 450 labelled rows alone, one was right on 0.809, and it and a network together on 0.890 (docs/experiments.md).
+
+    Args:
+        ids, targets: with a label.
+        asked: texts to be asked of; the last ones, as many as `guessed`, are learnt from too.
+        guessed: [others] label indexes. labels, vocab: as of Linear.
+
+    Returns:
+        As Linear.logits: of the last texts by the model that has not learnt from them, of the first ones the mean of all.
+    """
+    checks, parts = len(asked) - len(guessed), min(PARTS, len(guessed))
+    whole, every = ids.followed_by(asked), np.concatenate([targets, np.full(checks, -1), guessed])
+    part = np.concatenate([np.full(len(ids) + checks, -1), np.random.default_rng(0).permutation(len(guessed)) % parts])
+    said: list[np.ndarray] = []
+    for held in range(parts):
+        learnt = np.flatnonzero((every >= 0) & (part != held))
+        said.append(Linear(_rows(whole, learnt), every[learnt], labels, vocab).logits(asked))
+    found: np.ndarray = np.mean(said, 0)
+    found[checks:] = np.stack(said)[part[len(ids) + checks :], np.arange(checks, len(asked))]
+    return found
+
+
+def _rows(ids: Ragged, which: np.ndarray) -> Ragged:
+    return ids.take(ids.offsets[which], ids.lengths[which])
 
 
 def _grams(ids: Ragged, vocab: int) -> tuple[np.ndarray, np.ndarray]:

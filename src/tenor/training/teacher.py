@@ -1,7 +1,8 @@
 """Texts without labels, labelled by teachers: trained classifiers and a linear model together, each as far as it is to be believed.
 
 A student that learns from a teacher's probabilities on texts that nobody labelled can be better than its teacher
-(self-training; Xie et al. 2020, arXiv 1911.04252v4), and smaller (Hinton et al. 2015, arXiv 1503.02531v1).
+(self-training; Xie et al. 2020, arXiv 1911.04252v4), and smaller (Hinton et al. 2015, arXiv 1503.02531v1). Where few rows have a
+label, the linear model is such a student before it is a teacher.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scipy.special import log_expit, log_softmax, softmax
 
 from tenor.errors import TenorError
 from tenor.pipelines.classification import Pipeline
-from tenor.training.linear import Linear
+from tenor.training.linear import Linear, taught_linear
 from tenor.training.texts import Labelled
 
 
@@ -34,35 +35,40 @@ class Taught:
         return cls(texts, np.full((len(texts), labels), np.nan, np.float32), (), float("nan"))
 
 
-def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str]) -> Taught:
+def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str], *, few: bool = False) -> Taught:
     """Label texts.
 
     Args:
         teachers: trained classifiers, one at least.
         rows: with a label. The linear model is trained on those that train, in the first teacher's tokens; those of validation decide how much each model counts, and without any all count alike.
         texts: cleaned, to be labelled.
+        few: have a label, so that a linear model knows little of them alone: it learns a second time, from the texts as all have labelled them (taught_linear).
 
     Raises:
         TenorError: what a teacher says is no number.
     """
-    first = teachers[0]
-    linear = Linear(first.tokenizer.encode(rows.texts), rows.targets, len(first.labels), len(first.tokenizer))
+    first, checks = teachers[0], len(rows.validation_texts)
+    labels, vocab = len(first.labels), len(first.tokenizer)
+    both = [*rows.validation_texts, *texts]
+    ids, asked = first.tokenizer.encode(rows.texts), first.tokenizer.encode(both)
+    networks = np.stack([log_shares(t.logits(both)[0]) for t in teachers])  # [teachers, rows, labels]
 
-    def said(some: Sequence[str]) -> np.ndarray:
-        """[models, rows, labels] log-probabilities"""
-        networks = [t.logits(some)[0] for t in teachers]
-        return np.stack([log_shares(logits) for logits in (*networks, linear.logits(first.tokenizer.encode(some)))])
+    def together(linear: np.ndarray) -> tuple[tuple[float, ...], float, np.ndarray]:
+        """Weights, accuracy on the validation rows, and what all say of the texts: [texts, labels]."""
+        found = np.concatenate([networks, log_shares(linear)[None]])
+        weights, accuracy = (1 / len(found),) * len(found), float("nan")
+        if checks:
+            weights = blend(found[:, :checks], rows.validation_targets)
+            accuracy = float((np.tensordot(weights, found[:, :checks], 1).argmax(1) == rows.validation_targets).mean())
+        said = np.tensordot(weights, found[:, checks:], 1)
+        if not np.isfinite(said).all():
+            raise TenorError("A teacher must answer with numbers, and one of these does not: its weights are broken. Train it anew.")
+        return weights, accuracy, said
 
-    models = len(teachers) + 1
-    weights, accuracy = (1 / models,) * models, float("nan")
-    if len(rows.validation_texts):
-        found = said(rows.validation_texts)
-        weights = blend(found, rows.validation_targets)
-        accuracy = float((np.tensordot(weights, found, 1).argmax(1) == rows.validation_targets).mean())
-    shares = softmax(np.tensordot(weights, said(texts), 1), axis=1).astype(np.float32)
-    if not np.isfinite(shares).all():
-        raise TenorError("A teacher must answer with numbers, and one of these does not: its weights are broken. Train it anew.")
-    return Taught(texts, shares, weights, accuracy)
+    weights, accuracy, said = together(Linear(ids, rows.targets, labels, vocab).logits(asked))
+    if few:
+        weights, accuracy, said = together(taught_linear(ids, rows.targets, asked, said.argmax(1), labels, vocab))
+    return Taught(texts, softmax(said, axis=1).astype(np.float32), weights, accuracy)
 
 
 def blend(found: np.ndarray, targets: np.ndarray, belief: Sequence[float] = ()) -> tuple[float, ...]:
