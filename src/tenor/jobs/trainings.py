@@ -93,7 +93,7 @@ class Course:
     def last(self, before: Before) -> tuple[Pipeline, Outcome]:
         """The last training; what was made before then answers with what it made."""
         settings = second_of(self.preset, len(self.rows.targets))
-        if self.preset.language or before.beside:
+        if before.taught or before.beside:
             self.events.training("the last one, whose curves are drawn")
         own = None if self.preset.language else self.start  # where the preset trains twice, the first model starts there
         pipeline, outcome = fit(self.rows, settings, self.events, self.work, own, before.taught, before.first.pairs if before.first else None)
