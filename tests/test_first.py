@@ -66,7 +66,7 @@ def listen(monkeypatch, module, name):
     heard, usual = [], getattr(module, name)
 
     def listening(*given, **more):
-        heard.append(given)
+        heard.append((*given, *more.values()))
         return usual(*given, **more)
 
     monkeypatch.setattr(module, name, listening)
@@ -148,7 +148,7 @@ def test_from_a_language_model_a_classifier_of_its_own_sizes_answers_too(run, pa
     _, (*_, start, taught) = trained  # of the labelled rows alone, and the one beside
     assert start.model.hidden == 6 and len(taught.texts) == 250 and np.isnan(taught.shares).all() and trained[1][1].train.adversary > 0
     assert Pretrained.read(tmp_path / "b").settings.classifier and not start.settings.classifier
-    assert f"A classifier that may answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns from an adversary on the rows without a label (virtual adversarial training) too and reads at most 400 tokens: " in said
+    assert f"A classifier that may answer beside the small networks starts from {language}" in said and "A classifier from the language model, which learns by an adversary from the rows without a label (virtual adversarial training) too and reads at most 400 tokens: " in said
     assert re.search(r"250 rows without a label are labelled by the logits of the first model times [\d.]+, the logits of the classifier from the language model times [\d.]+ and those of a linear model", said)
     ((small, large, *_),) = made
     assert large.model.hidden == 6 and small.model.hidden == 4 and small.model.networks == 2
@@ -230,7 +230,7 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
     assert [given[1].model.networks for given in trained] == [3, 1]  # they label, and one answers beside
     *_, taught = trained[1]
     assert np.isfinite(taught.shares).all() and len(taught.texts) == 250 and [given[1].train.adversary > 0 for given in trained] == [False, True]
-    assert "learns from the teachers' answers and an adversary on the rows without a label (virtual adversarial training) too and reads" in said
+    assert "learns from the teachers' answers and by an adversary from the rows without a label (virtual adversarial training) too and reads" in said
     assert re.search(r"250 rows without a label are labelled by the logits of the large classifiers times [\d.]+ and those of a linear model of n-grams, which has learnt from a first labelling of them by all, times", said)
     assert f"Fewer than 10,000 training rows have a label: 3 classifiers that label the rows without a label together, and then a classifier that may answer beside the small networks start from {language}" in said and "3 large classifiers from it that answer together, " in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
@@ -247,18 +247,23 @@ def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_els
     assert settings.train.seed == 1 and settings.model.networks == 2 and len(taught.texts) == 250 and pairs is not None
 
 
-def test_of_a_teacher_what_stands_beside_is_always_asked(partly, tmp_path, monkeypatch):
+@pytest.mark.parametrize("few", [True, False])
+def test_of_a_teacher_what_stands_beside_is_always_asked(partly, tmp_path, monkeypatch, few):
+    monkeypatch.setattr(first, "SMALL", 10_000 if few else 100)
     texts, targets = order_texts(60, 6)
     one, other = (fit(["bad", "good"], texts, targets, texts[:9], targets[:9], small(hidden=h))[0] for h in (5, 6))
     store.write(tmp_path / "teacher", one.answering_with(other, 0.4, 0.6).stored({}, {}, []), {})
     taught = listen(monkeypatch, trainings, "teach")
     order = Order(str(partly), tmp_path / "b", lambda rows, start=None: presets.preset("base", rows, start, hidden=4, embedding=8, epochs=1, precision="float32"), teachers=[tmp_path / "teacher"], baseline=False)
     train(order, lambda *_: None, Events())
-    (((teacher,), *_),) = taught
+    (((teacher,), *_, told),) = taught
+    assert told is few
     assert teacher.beside and teacher.share == 0.4 and teacher.sure == 1.0
 
 
-def test_few_rows_in_all_get_more_epochs():
+def test_few_rows_in_all_get_more_epochs(language):
+    start, asked = Pretrained.read(language), presets.preset("best", 300)
+    assert [first.from_language(start, asked, rows, opposed=opposed).train.epochs for rows in (600, 60_000) for opposed in (False, True)] == [8, 8, 2, 4]
     assert presets.preset("best", 300).train.epochs == 10 and presets.preset("best", 30_000).train.epochs == 2
 
 
@@ -298,7 +303,7 @@ def test_a_reason_that_holds_for_both_kernels_is_said_once(eight):
     assert path("built", "asked for").endswith(f"beside it native LSTM, avx2 (amx: no), bfloat16: asked for{eight}")
 
 
-def test_a_training_that_is_the_only_one_has_no_heading(partly, reviews, tmp_path):
+def test_a_single_training_has_no_heading_but_where_texts_are_labelled_before_it(partly, reviews, tmp_path):
     heard = Heard()
     train(Order(str(reviews), tmp_path / "m", lambda *_: small(hidden=4, embedding=4), baseline=False), lambda *_: None, heard)
     train(Order(str(partly), tmp_path / "taught", lambda *_: small(hidden=4, embedding=4), teachers=[tmp_path / "m"], baseline=False), lambda *_: None, heard)

@@ -114,10 +114,23 @@ def test_no_text_is_answered_by_a_linear_model_that_has_learnt_its_guess():
     assert 18 <= moved.sum() <= 21  # two thirds: the parts that learn from it
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_so_few_texts_without_a_label_are_labelled_too(count):
-    labelled, targets = worded(12, 0, range(2, 9))
-    assert np.isfinite(taught_linear(ragged(labelled), targets, ragged(labelled[:count]), targets[:count], 2, 9)).all()
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_texts_of_any_number_and_labels_are_labelled(count, labels):
+    rng = np.random.default_rng(count)
+    rows = [rng.integers(2 + 3 * (i % labels), 5 + 3 * (i % labels), 6).tolist() for i in range(60)]  # three words a label
+    targets = np.arange(60) % labels
+    said = taught_linear(ragged(rows[:12]), targets[:12], ragged(rows[12 : 12 + count]), targets[12 : 12 + count], labels, 12)
+    guessed = (said[:, 0] > 0).astype(int) if labels == 2 else said.argmax(1)
+    assert said.shape == (count, 1 if labels == 2 else 3) and guessed.tolist() == targets[12 : 12 + count].tolist()
+
+
+def test_without_validation_rows_they_are_labelled_too():
+    texts, targets = order_texts(60, 1)
+    teacher = fit(["bad", "good"], texts, targets, [], targets[:0], small(hidden=4, epochs=1))[0]
+    found = teach([teacher], Labelled(teacher.labels, texts, Tokenised.of(texts, teacher.text), targets, [], targets[:0]), order_texts(30, 2)[0], few=True)
+    assert found.weights == (0.5, 0.5) and np.isnan(found.accuracy)
+    np.testing.assert_allclose(found.shares.sum(1), 1, atol=1e-6)
 
 
 def test_where_few_rows_have_a_label_the_linear_model_has_learnt_from_guesses():
@@ -132,6 +145,7 @@ def test_where_few_rows_have_a_label_the_linear_model_has_learnt_from_guesses():
     weights = blend(found[:, :20], targets[40:])
     np.testing.assert_allclose(few.weights, weights, rtol=1e-5)
     np.testing.assert_allclose(few.shares, softmax(np.tensordot(weights, found[:, 20:], 1), axis=1), atol=1e-6)
+    assert np.abs(few.shares - many.shares).max() > 0.1
     assert few.texts is others and few.accuracy == (np.tensordot(weights, found[:, :20], 1).argmax(1) == targets[40:]).mean()
 
 

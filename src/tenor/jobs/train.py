@@ -142,7 +142,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
         return []
     if preset.language:
         large = f"Fewer than {SMALL:,} training rows have a label: {LARGE} classifiers that label the rows without a label together, and then a" if is_few(rows) else "A"
-        return [f"{large} classifier that may answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. The one beside learns from the rows without a label too, which takes longer than all else. All networks read its tokens, and answers take longer. What starts there keeps its own settings: --epochs, --hidden and --embedding are of the small networks."]
+        return [f"{large} classifier that may answer beside the small networks {'start' if is_few(rows) else 'starts'} from {order.start}: tokens, sizes and weights. The one beside learns by an adversary from the rows without a label too; where they are many this takes longer than all else. All networks read its tokens, and answers take longer. What starts there keeps its own settings: --epochs, --hidden and --embedding are of the small networks."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))

@@ -27,7 +27,7 @@ class Events:
     """What the loop tells as it goes; all do nothing here. `stop` asks it to end after the current step."""
 
     def training(self, what: str) -> None:
-        """Of a job with several trainings: which one begins."""
+        """Of a job with several trainings: which one begins, those without epochs (of linear models, which label texts) too."""
 
     def begin(self, epochs: int, batches: int, state: State) -> None: ...
 

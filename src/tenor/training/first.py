@@ -76,8 +76,8 @@ def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tel
     events.training("the network that answers beside the others" + (" (its train loss is of texts as they are and moved against it, the validation loss as they are)" if settings.train.adversary else ""))
     beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
-    lessons = [text for text, holds in (("the teachers' answers", taught and taught.weights), ("an adversary on the rows without a label (virtual adversarial training)", settings.train.adversary)) if holds]
-    too = f" learns from {' and '.join(lessons)} too and" if lessons else ""
+    lessons = [how for how, holds in (("from the teachers' answers", taught and taught.weights), ("by an adversary from the rows without a label (virtual adversarial training)", settings.train.adversary)) if holds]
+    too = f" learns {' and '.join(lessons)} too and" if lessons else ""
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
@@ -153,10 +153,10 @@ def _with(asked: Preset, networks: int) -> Preset:
 
 
 def from_language(start: Pretrained, asked: Preset, rows: int, *, opposed: bool) -> Preset:
-    """Settings of a classifier that starts from a language model; opposed: which also learns from texts that nobody labelled, or a teacher alone."""
+    """Settings of a classifier that starts from a language model; opposed: which also learns by an adversary, of texts that have a label, or a teacher's, or none."""
     limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
     found = preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
-    return changed(found, OPPOSED) if opposed else found
+    return changed(found, OPPOSED | {"epochs": max(OPPOSED["epochs"], found.train.epochs)}) if opposed else found
 
 
 def _same(asked: Preset) -> dict[str, Any]:

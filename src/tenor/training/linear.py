@@ -65,25 +65,24 @@ class Linear:
 def taught_linear(ids: Ragged, targets: np.ndarray, asked: Ragged, guessed: np.ndarray, labels: int, vocab: int) -> np.ndarray:
     """What linear models say that learn from guessed labels too: of texts whose guess they have not learnt, since they know those by heart.
 
-    So words that no labelled text has get a weight: right on 0.899 of 5,910 reviews where, taught by the 450 labelled rows alone, one was right on 0.809, and it and a network together on 0.890 (docs/experiments.md).
+    So words that no labelled text has get a weight. Of 5,910 reviews one that had learnt from 450 labels was right on 0.809, it and classifiers from a language model together on 0.890, and those that learnt from their guesses on 0.899 (docs/experiments.md).
 
     Args:
-        ids, targets: with a label.
+        ids, targets: with a label, one text at least of each.
         asked: texts to be asked of; the last ones, as many as `guessed`, are learnt from too.
-        guessed: [others] label indexes. labels, vocab: as of Linear.
+        guessed: label indexes, one at least. labels, vocab: as of Linear.
 
     Returns:
-        As Linear.logits: of the last texts by the model that has not learnt from them, of the first ones the mean of all.
+        As Linear.logits: of the last texts by the model that has not learnt from them, of the first ones the mean of all, which is right a little more often than one (0.8992 against 0.8976).
     """
     checks, parts = len(asked) - len(guessed), min(PARTS, len(guessed))
-    whole, every = ids.followed_by(asked), np.concatenate([targets, np.full(checks, -1), guessed])
-    part = np.concatenate([np.full(len(ids) + checks, -1), np.random.default_rng(0).permutation(len(guessed)) % parts])
-    said: list[np.ndarray] = []
+    part = np.concatenate([np.full(checks, -1), np.random.default_rng(0).permutation(len(guessed)) % parts])
+    found = np.zeros((len(asked), 1 if labels == 2 else labels))
     for held in range(parts):
-        learnt = np.flatnonzero((every >= 0) & (part != held))
-        said.append(Linear(_rows(whole, learnt), every[learnt], labels, vocab).logits(asked))
-    found: np.ndarray = np.mean(said, 0)
-    found[checks:] = np.stack(said)[part[len(ids) + checks :], np.arange(checks, len(asked))]
+        learnt, needed = np.flatnonzero((part >= 0) & (part != held)), np.flatnonzero((part < 0) | (part == held))
+        model = Linear(ids.followed_by(_rows(asked, learnt)), np.concatenate([targets, guessed[learnt - checks]]), labels, vocab)
+        found[needed] += model.logits(_rows(asked, needed))
+    found[:checks] /= parts
     return found
 
 

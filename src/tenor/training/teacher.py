@@ -42,7 +42,7 @@ def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str], *,
         teachers: trained classifiers, one at least.
         rows: with a label. The linear model is trained on those that train, in the first teacher's tokens; those of validation decide how much each model counts, and without any all count alike.
         texts: cleaned, to be labelled.
-        few: have a label, so that a linear model knows little of them alone: it learns a second time, from the texts as all have labelled them (taught_linear).
+        few: whether few rows have a label. A linear model of them alone knows little, so it learns a second time, from the texts as all have labelled them (taught_linear).
 
     Raises:
         TenorError: what a teacher says is no number.
