@@ -1,6 +1,6 @@
 """500 labelled reviews and 88,000 without a label: `--preset best --from` the language model of benchmarks/language.py, 3 draws of the 500.
 
-    TENOR_DATA=... python benchmarks/few_labels.py        about half an hour a draw on one core, two at a time; before them the language model, unless it was finished before
+    TENOR_DATA=... python benchmarks/few_labels.py        20 minutes a draw on two cores (50 on one, where others train beside), two at a time; before them the language model, unless it was finished before
     TENOR_DATA=... python benchmarks/few_labels.py 0 1    some of the draws
 
 Drawn from the training rows of the article's split, tested on its 5,000 test rows; 50 of the 500 validate. Written to benchmarks/results/few_labels.json.
