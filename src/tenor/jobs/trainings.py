@@ -65,7 +65,7 @@ class Course:
             teachers = {**teachers, "the classifier from the language model": beside}
         if not teachers:
             return Before(beside=other(None), told=told)
-        self.events.training(f"linear models; then they and the teachers label {plural(len(others), 'text')}, without a bar")
+        self.events.training(f"a linear teacher; then all teachers label {plural(len(others), 'text')}, without a bar")
         taught = teach(list(teachers.values()), self.rows, others, few=few)
         *networks, linear = taught.weights
         parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]

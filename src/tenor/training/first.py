@@ -76,8 +76,9 @@ def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tel
     events.training("the network that answers beside the others" + (" (its train loss is of texts as they are and moved against it, the validation loss as they are)" if settings.train.adversary else ""))
     beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
-    lessons = [how for how, holds in (("from the teachers' answers", taught and taught.weights), ("by an adversary from the rows without a label (virtual adversarial training)", settings.train.adversary)) if holds]
-    too = f" learns {' and '.join(lessons)} too and" if lessons else ""
+    answers = "from the teachers' answers" if taught and taught.weights else ""
+    moves = "by an adversary from the rows without a label (virtual adversarial training)" if settings.train.adversary else ""
+    too = f" learns {' and '.join(filter(None, (answers, moves)))} too and" if answers or moves else ""
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
