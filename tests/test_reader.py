@@ -71,8 +71,8 @@ class Case:
             weights.append((torch.eye(wide, wide * self.directions).roll(wide * d, 1), w_hh, zeros, b_hh.masked_fill(~kept, 0)))
         return torch.cat(tables, 1), weights
 
-    def in_8_bits(self, isa):
-        """The same with W_hh in steps of a 127th of each line's greatest (or of two side by side), h in 127ths and what is looked up as bfloat16; a row at a time."""
+    def in_8_bits(self, isa, lean=0.0):
+        """The same with W_hh in steps of a 127th of each line's greatest (or of two side by side), h in 127ths and what is looked up as bfloat16; a row at a time. lean: added to h in 127ths before it is rounded."""
         finals, pooled, hidden = [], [], self.hidden
         for row in self.rows:
             outs = []
@@ -86,7 +86,7 @@ class Case:
                 h = c = torch.zeros(1, hidden)
                 for i in row.tolist() if d == 0 else reversed(row.tolist()):
                     wx = rounded(rounded(w_ih) @ rounded(self.embedding[i]) + b_ih + b_hh.masked_fill(apart, 0))
-                    wh = (h * 127).round() / 127 @ whole.T + rounded(b_hh.masked_fill(~apart, 0))
+                    wh = (h * 127 + lean).round() / 127 @ whole.T + rounded(b_hh.masked_fill(~apart, 0))
                     h, c = reference.STEPS[self.cell](wx[None], wh, h, c)
                     outs.append(h)
                 finals.append(h)
@@ -103,17 +103,23 @@ def apart(got, wanted):
     return float((got - wanted).norm()) / (float(wanted.norm()) + 0.1 * wanted.numel() ** 0.5)
 
 
+def apart_from_one(got, choices, hidden):
+    """As apart, for the units of each row and direction from those of the nearest choice. Last dimension: of `hidden` units each."""
+    nearest = torch.stack([(got - wanted).unflatten(-1, (-1, hidden)).square().sum(-1) for wanted in choices]).amin(0)
+    return float(nearest.sum().sqrt()) / (float(choices[0].norm()) + 0.1 * got.numel() ** 0.5)
+
+
 def cases(cell):
     lengths = st.lists(st.integers(1, 9), min_size=1, max_size=20)  # up to 20 rows: more than any tile has
     return st.builds(Case, st.just(cell), lengths, st.integers(1, 40), st.integers(1, 70), st.integers(1, 2), st.booleans(), st.integers(0, 2**20))
 
 
 def on_each(case, compute, check, looked_up=False):
-    """Every instruction set of this CPU that has the format."""
-    for name in [n for n in ISAS if n in EIGHT_BIT] if compute == torch.int8 else ISAS:
+    """Every instruction set of this CPU."""
+    for name in ISAS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TENOR_ISA", name)
-            for got, wanted, what in zip(case.results(compute), case.in_8_bits(name) if compute == torch.int8 else case.wanted(compute, looked_up), ("pooled", "last"), strict=True):
+            for got, wanted, what in zip(case.results(compute), case.wanted(compute, looked_up), ("pooled", "last"), strict=True):
                 check(got, wanted, f"{name}, {what}")
 
 
@@ -135,16 +141,22 @@ def test_bfloat16_is_near_the_specification(cell, data):
     on_each(data.draw(cases(cell)), torch.bfloat16, check, looked_up=True)
 
 
-# Equal to what tanh is off by (1.2e-4 at most), save where a state near the middle of two steps of 1/127 is rounded otherwise.
+# Equal to what tanh is off by (1.2e-4 at most, so LEAN of a 127th), save where a state nearer than that to the middle of two 127ths is rounded to the other one. Of a single unit that is much (0.0155 over 9 steps), so both are right there.
+LEAN = 0.02
+
+
 @EIGHT
 @pytest.mark.parametrize("cell", CELLS[:3])
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_8_bits_are_rounded_as_described(cell, data):
-    def check(got, wanted, what):
-        assert apart(got, wanted) < 0.005, what
-
-    on_each(data.draw(cases(cell)), torch.int8, check)
+    case = data.draw(cases(cell))
+    for name in [n for n in ISAS if n in EIGHT_BIT]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TENOR_ISA", name)
+            choices = [case.in_8_bits(name, lean) for lean in (0, LEAN, -LEAN)]
+            for got, what, *either in zip(case.results(torch.int8), ("pooled", "last"), *choices, strict=True):
+                assert apart_from_one(got, either, case.hidden) < 0.005, f"{name}, {what}"
 
 
 @EIGHT

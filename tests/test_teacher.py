@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import softmax
+from scipy.optimize import brentq
+from scipy.special import expit, softmax
 from torch.nn import functional as F
 
 from conftest import fit, order_texts, small
@@ -20,7 +21,7 @@ from tenor.models.classify import TextClassifier
 from tenor.training.fit import ClassifyExamples
 from tenor.training.linear import Linear, taught_linear
 from tenor.training.presets import ARTICLE, preset
-from tenor.training.teacher import blend, log_shares, teach
+from tenor.training.teacher import blend, log_shares, offsets, teach
 from tenor.training.texts import Labelled, Tokenised
 
 
@@ -73,6 +74,15 @@ def test_a_blend_follows_the_one_that_is_right(seed, labels):
 def test_few_rows_hardly_move_a_blend():
     surely_wrong = np.log(np.array([[[0.9, 0.1]], [[0.9, 0.1]]]))
     assert all(0.2 < w < 0.5 for w in blend(surely_wrong, np.array([1])))
+
+
+@given(st.integers(0, 10_000), st.integers(2, 5), st.sampled_from([0.01, 1.0, 30.0]))
+def test_offsets_make_each_label_as_frequent_as_it_shall_be(seed, labels, sharp):
+    rng = np.random.default_rng(seed)
+    said = rng.normal(0, sharp, (400, labels)) + rng.normal(0, 3, labels)
+    frequent = rng.dirichlet(np.full(labels, 5.0))
+    moved = said + offsets(said, frequent)
+    np.testing.assert_allclose(softmax(moved, axis=1).mean(0), frequent, atol=2e-3)
 
 
 def test_a_teacher_whose_weights_are_broken_is_refused():
@@ -140,13 +150,22 @@ def test_where_few_rows_have_a_label_the_linear_model_has_learnt_from_guesses():
     rows = Labelled(teacher.labels, texts[:40], Tokenised.of(texts[:40], teacher.text), targets[:40], texts[40:], targets[40:])
     many, few = teach([teacher], rows, others), teach([teacher], rows, others, few=True)
     ids = teacher.tokenizer.encode
-    linear = taught_linear(ids(texts[:40]), targets[:40], ids([*texts[40:], *others]), many.shares.argmax(1), 2, len(teacher.tokenizer))
+    frequent = np.bincount(targets) / 60
+
+    def held(scores):  # by bisection: two labels, so one number
+        return brentq(lambda by: expit(scores[20:] + by).mean() - frequent[1], -99, 99)
+
+    first = np.log(many.shares[:, 1] / many.shares[:, 0])
+    guessed = (first + held(np.concatenate([np.zeros(20), first])) > 0).astype(int)
+    linear = taught_linear(ids(texts[:40]), targets[:40], ids([*texts[40:], *others]), guessed, 2, len(teacher.tokenizer))
     found = np.stack([log_shares(teacher.logits(texts[40:] + others)[0]), log_shares(linear)])
     weights = blend(found[:, :20], targets[40:])
     np.testing.assert_allclose(few.weights, weights, rtol=1e-5)
-    np.testing.assert_allclose(few.shares, softmax(np.tensordot(weights, found[:, 20:], 1), axis=1), atol=1e-6)
-    assert np.abs(few.shares - many.shares).max() > 0.1
-    assert few.texts is others and few.accuracy == (np.tensordot(weights, found[:, :20], 1).argmax(1) == targets[40:]).mean()
+    scores = np.tensordot(weights, found[:, :, 1] - found[:, :, 0], 1)
+    scores += held(scores)
+    np.testing.assert_allclose(few.shares[:, 1], expit(scores[20:]), atol=1e-4)
+    assert np.abs(few.shares - many.shares).max() > 0.1 and few.shares.mean(0) == pytest.approx(frequent, abs=1e-4)
+    assert few.texts is others and few.accuracy == ((scores[:20] > 0) == targets[40:]).mean()
 
 
 def test_texts_that_share_nothing_still_give_a_linear_model():

@@ -70,8 +70,8 @@ class Course:
         *networks, linear = taught.weights
         parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
         found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(self.rows.validation_texts) else ""
-        again = ", which has learnt from a first labelling of them by all" if few else ""
-        tell(f"{len(others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams{again}, times {linear:.2f}{found}.")
+        again, held = (", which has learnt from a first labelling of them by all", "; each label is held to be as frequent among them as among the labelled rows") if few else ("", "")
+        tell(f"{len(others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams{again}, times {linear:.2f}{held}{found}.")
         return Before(taught, None if few else first, beside or other(taught), told)
 
     def _beside(self, tell: Callable[[str], None], taught: Taught | None) -> Pipeline | None:
