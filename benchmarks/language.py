@@ -55,6 +55,13 @@ def pretrained(at: Path = MODEL, sizes: tuple[object, ...] = SIZES) -> Path:
     return at
 
 
+def described(at: Path) -> dict[str, Any]:
+    """What results tell of the language model that they start from."""
+    made = store.read(at)
+    data = made.metrics["data"]
+    return {"texts": data["texts"], "tokens": data["tokens"], "seconds": made.metrics["seconds"], "validation_nats": [e["validation_loss"] for e in made.history]}
+
+
 SPLITS: dict[str, list[tuple[object, ...]]] = {
     "official": [("--split", "official", "--seed", seed, *(["--no-baseline"] if seed != SEEDS[0] else [])) for seed in SEEDS],
     "article": [ARTICLE_SPLIT],
@@ -81,9 +88,7 @@ def main() -> None:
     parts = sys.argv[1:] or list(SPLITS)
     if unknown := set(parts) - SPLITS.keys():
         raise SystemExit(f"There are the parts {', '.join(SPLITS)}; got {', '.join(sorted(unknown))}.")
-    made = store.read(pretrained())
-    metrics, history = made.metrics, made.history
-    language = {"texts": metrics["data"]["texts"], "tokens": metrics["data"]["tokens"], "seconds": metrics["seconds"], "validation_nats": [e["validation_loss"] for e in history]}
+    language = described(pretrained())
     stamp = machine()  # of what is measured, which takes hours
     for name in parts:
         found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language, **together(side_by_side(trained, SPLITS[name]))}
