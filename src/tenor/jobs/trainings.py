@@ -58,7 +58,7 @@ class Course:
         first = beside = None
         if self.preset.language:
             first = fit_first(self.rows, others, self.preset, self.events, self.work, tell, self.start)
-            teachers = {**teachers, "the large classifiers" if few else "the first model": first}
+            teachers = {**teachers, "the first classifier" if few else "the first model": first}
         if self.preset.language and self.start and not few:
             beside = other(Taught.by_nobody(others, len(self.rows.labels)))
             assert beside
@@ -88,7 +88,7 @@ class Course:
         own, rows = self._start_beside, self.data.learnt(self.preset)
         if not own or not self.preset.language:
             return self.order.preset(rows, own.settings) if own else None
-        return from_language(own, self.preset, rows, opposed=True)
+        return from_language(own, self.preset, rows)
 
     def last(self, before: Before) -> tuple[Pipeline, Outcome]:
         """The last training; what was made before then answers with what it made."""

@@ -4,8 +4,8 @@ Where many rows have a label, the first model is of the same kind, trained on th
 different places. With `--from` a language model, a classifier that starts from it learns from the same labels and, by an adversary,
 from the texts without one; it labels them too, and answers beside the others.
 
-Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), large
-classifiers from that (Howard and Ruder 2018, arXiv 1801.06146v5), which only teach. What answers beside the small networks learns from their labels, as those do, and by an adversary too.
+Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), and a
+classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5) with an adversary, which only teaches. What answers beside the small networks learns from its labels, as those do, and by an adversary too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from tenor.training.pretrain import kept_aside, pretrain
 from tenor.training.teacher import Taught, blend, log_shares
 from tenor.training.texts import Labelled, Tokenised
 
-LARGE = 3  # classifiers that label together where few rows have a label: with the linear model 0.866 of 5,910 rows in two draws of 500, one of them 0.862 and 0.859
 MOST_LOST = 0.004  # nats a row, of about 0.135 on film reviews: on 1,915 of them no label changes at a bound that loses four times as much, and at 0.002 1.6 times as many texts are read by both (docs/experiments.md)
+OF_TWO = " (its train loss is of texts as they are and moved against it, the validation loss as they are)"
+MOVES = "by an adversary from the rows without a label (virtual adversarial training)"
 LEAST_ROWS = 1000  # the interval is a normal one, and what is lost is rare
 
 
@@ -48,7 +49,7 @@ def fit_first(rows: Labelled, others: Sequence[str], asked: Preset, events: Even
         others: cleaned texts without a label; where few rows have one, the language is learnt from them as well.
         asked: of the whole; `asked.language` is of the language model.
         events: is told how it goes. work: folder for the checkpoints, of each training in a folder of its own. tell: is given a sentence on each of them.
-        start: where few rows have a label, the large classifiers start from it; None: from a language model that is trained here.
+        start: where few rows have a label, the classifier starts from it; None: from a language model that is trained here.
 
     Returns:
         The classifier.
@@ -64,20 +65,20 @@ def fit_first(rows: Labelled, others: Sequence[str], asked: Preset, events: Even
     if not start:
         start = _language(rows.texts, others, asked, events, work, tell)
         rows = replace(rows, tokens=Tokenised.of(rows.texts, start.text, start.tokenizer))
-    settings = _with(from_language(start, asked, len(rows.targets), opposed=False), LARGE)
-    events.training("large classifiers, which will label the other texts")
-    first, outcome = fit(rows, settings, events, _folder(work, "teachers"), start)
-    tell(f"{LARGE} large classifiers from it that answer together, {_finished(outcome)}.")
+    settings = from_language(start, asked, len(rows.targets) + len(others))
+    events.training(f"a classifier that will label the other texts{OF_TWO}")
+    first, outcome = fit(rows, settings, events, _folder(work, "teacher"), start, Taught.by_nobody(others, len(rows.labels)))
+    tell(f"A classifier from it, which learns {MOVES} too: {_finished(outcome)}.")
     return first
 
 
 def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tell: Callable[[str], None], start: Pretrained, taught: Taught | None = None) -> Pipeline:
     """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; settings: its own; taught: more texts."""
-    events.training("the network that answers beside the others" + (" (its train loss is of texts as they are and moved against it, the validation loss as they are)" if settings.train.adversary else ""))
+    events.training(f"the network that answers beside the others{OF_TWO if settings.train.adversary else ''}")
     beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
     answers = "from the teachers' answers" if taught and taught.weights else ""
-    moves = "by an adversary from the rows without a label (virtual adversarial training)" if settings.train.adversary else ""
+    moves = MOVES if settings.train.adversary else ""
     too = f" learns {' and '.join(filter(None, (answers, moves)))} too and" if answers or moves else ""
     tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
@@ -153,11 +154,11 @@ def _with(asked: Preset, networks: int) -> Preset:
     return replace(asked, model=replace(asked.model, networks=networks))
 
 
-def from_language(start: Pretrained, asked: Preset, rows: int, *, opposed: bool) -> Preset:
-    """Settings of a classifier that starts from a language model; opposed: which also learns by an adversary, of texts that have a label, or a teacher's, or none."""
+def from_language(start: Pretrained, asked: Preset, rows: int) -> Preset:
+    """Settings of a classifier that starts from a language model and also learns by an adversary; rows: that have a label, or a teacher's, or none."""
     limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
-    found = preset("base", rows, start.settings, label_smoothing=asked.train.label_smoothing, max_tokens=limit, **_same(asked))
-    return changed(found, OPPOSED | {"epochs": max(OPPOSED["epochs"], found.train.epochs)}) if opposed else found
+    found = preset("base", rows, start.settings, max_tokens=limit, **_same(asked))
+    return changed(found, OPPOSED | {"epochs": max(OPPOSED["epochs"], found.train.epochs)})
 
 
 def _same(asked: Preset) -> dict[str, Any]:

@@ -73,6 +73,11 @@ def by_loss(entry: dict[str, Any]) -> tuple[float, ...]:
     return (-entry["validation_loss"],)
 
 
+def by_time(entry: dict[str, Any]) -> tuple[float, ...]:
+    """The last epoch, of the lowest rate: where validation rows are too few to say another is better."""
+    return (entry["epoch"],)
+
+
 def train(
     model: nn.Module, examples: Examples, config: TrainConfig, events: Events, work: Path | None, settings: dict[str, Any], goodness: Goodness = by_accuracy
 ) -> Outcome:
