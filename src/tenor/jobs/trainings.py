@@ -21,6 +21,8 @@ from tenor.training.presets import Preset
 from tenor.training.teacher import Taught, teach
 from tenor.training.texts import Labelled
 
+LANGUAGE = "the classifier from the language model"
+
 
 @dataclass(frozen=True)
 class Before:
@@ -58,11 +60,11 @@ class Course:
         first = beside = None
         if self.preset.language:
             first = fit_first(self.rows, others, self.preset, self.events, self.work, tell, self.start)
-            teachers = {**teachers, "the first classifier" if few else "the first model": first}
-        if self.preset.language and self.start and not few:
-            beside = other(Taught.by_nobody(others, len(self.rows.labels)))
+            teachers = {**teachers, LANGUAGE if few else "the first model": first}
+        if self.preset.language and self.start:
+            beside = first if few else other(Taught.by_nobody(others, len(self.rows.labels)))
             assert beside
-            teachers = {**teachers, "the classifier from the language model": beside}
+            teachers = {**teachers, LANGUAGE: beside}
         if not teachers:
             return Before(beside=other(None), told=told)
         self.events.training(f"a linear teacher; then all teachers label {plural(len(others), 'text')}, without a bar")
@@ -111,7 +113,7 @@ class Course:
         texts, targets = self.rows.validation_texts, self.rows.validation_targets
         found = f", right on {(both.probabilities(texts)[0].argmax(1) == targets).mean():.2%} of the validation rows" if len(texts) else ""
         some = f"{plural(old, 'network')} of the labelled rows and {networks - old} that learnt from all" if old else plural(networks, "network") + (" that learnt from all rows" if before.taught else "")
-        who = "the one beside" if self.start and self.start.labels else "the classifier from the language model"
+        who = "the one beside" if self.start and self.start.labels else LANGUAGE
         other = f", and {who} {beside_for(both)}," if both.beside else ""
         lost = f" Left out, since it adds nothing on the validation rows: {who}." if before.beside and not both.beside else ""
         every = f" It reads every text: to ask it only where the others are not sure takes {LEAST_ROWS:,} validation rows (--validation {LEAST_ROWS})." if both.beside and 0 < len(texts) < LEAST_ROWS else ""

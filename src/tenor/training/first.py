@@ -5,7 +5,7 @@ different places. With `--from` a language model, a classifier that starts from 
 from the texts without one; it labels them too, and answers beside the others.
 
 Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), and a
-classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5) with an adversary, which only teaches. What answers beside the small networks learns from its labels, as those do, and by an adversary too.
+classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5) with an adversary, which labels them alone; with `--from` it answers too.
 """
 
 from __future__ import annotations
@@ -65,18 +65,14 @@ def fit_first(rows: Labelled, others: Sequence[str], asked: Preset, events: Even
     if not start:
         start = _language(rows.texts, others, asked, events, work, tell)
         rows = replace(rows, tokens=Tokenised.of(rows.texts, start.text, start.tokenizer))
-    settings = from_language(start, asked, len(rows.targets) + len(others))
-    events.training(f"a classifier that will label the other texts{OF_TWO}")
-    first, outcome = fit(rows, settings, events, _folder(work, "teacher"), start, Taught.by_nobody(others, len(rows.labels)))
-    tell(f"A classifier from it, which learns {MOVES} too: {_finished(outcome)}.")
-    return first
+    return fit_beside(rows, from_language(start, asked, len(rows.targets) + len(others)), events, work, tell, start, Taught.by_nobody(others, len(rows.labels)))
 
 
 def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tell: Callable[[str], None], start: Pretrained, taught: Taught | None = None) -> Pipeline:
     """The classifier that answers beside others of other sizes: from a language model, or from what answered beside them before. As fit_first; settings: its own; taught: more texts."""
-    events.training(f"the network that answers beside the others{OF_TWO if settings.train.adversary else ''}")
-    beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
+    events.training(f"{who[0].lower()}{who[1:]}{OF_TWO if settings.train.adversary else ''}")
+    beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
     answers = "from the teachers' answers" if taught and taught.weights else ""
     moves = MOVES if settings.train.adversary else ""
     too = f" learns {' and '.join(filter(None, (answers, moves)))} too and" if answers or moves else ""
