@@ -18,10 +18,11 @@ from tenor.data.batches import pack
 from tenor.data.text import Ragged
 from tenor.errors import TenorError
 from tenor.models.classify import TextClassifier
+from tenor.training import fit as fitting
 from tenor.training.fit import ClassifyExamples
 from tenor.training.linear import Linear, taught_linear
 from tenor.training.presets import ARTICLE, preset
-from tenor.training.teacher import blend, log_shares, offsets, teach
+from tenor.training.teacher import Taught, blend, log_shares, offsets, teach
 from tenor.training.texts import Labelled, Tokenised
 
 
@@ -166,6 +167,18 @@ def test_where_few_rows_have_a_label_the_linear_model_has_learnt_from_guesses():
     np.testing.assert_allclose(few.shares[:, 1], expit(scores[20:]), atol=1e-4)
     assert np.abs(few.shares - many.shares).max() > 0.1 and few.shares.mean(0) == pytest.approx(frequent, abs=1e-4)
     assert few.texts is others and few.accuracy == ((scores[:20] > 0) == targets[40:]).mean()
+
+
+@pytest.mark.parametrize(("checks", "others", "wanted"), [(9, 70, 5), (9, 50, 1), (12, 70, 1)])
+def test_too_few_validation_rows_choose_no_epoch_of_what_learns_from_many_other_texts(checks, others, wanted, monkeypatch):
+    monkeypatch.setattr(fitting, "ENOUGH", 12)
+    monkeypatch.setattr(fitting, "by_accuracy", lambda entry: (-entry["epoch"],))  # so the first epoch is the best
+    texts, targets = order_texts(60 + checks, 1)
+    rows = Labelled(["bad", "good"], texts[:60], Tokenised.of(texts[:60], ARTICLE.text), targets[:60], texts[60:], targets[60:])
+    more = order_texts(others, 2)[0]
+    taught = Taught(more, np.full((others, 2), 0.5, np.float32), (1.0,), 1.0)
+    _, outcome = fitting.fit(rows, small(hidden=4, epochs=5), taught=taught)
+    assert outcome.best_epoch == wanted
 
 
 def test_texts_that_share_nothing_still_give_a_linear_model():

@@ -29,7 +29,7 @@ from tenor.tasks import DOES, task_of
 from tenor.training.events import Events
 from tenor.training.first import is_few
 from tenor.training.loop import Outcome
-from tenor.training.presets import GIVEN, SMALL, Preset
+from tenor.training.presets import GIVEN, Preset
 from tenor.training.pretrain import kept_aside
 from tenor.training.texts import Labelled
 
@@ -141,9 +141,7 @@ def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset
     if not start:
         return []
     if preset.language:
-        who = f"Fewer than {SMALL:,} training rows have a label: a classifier that labels the others, and then one that may answer beside the small networks, start" if is_few(rows) else "A classifier that may answer beside the small networks starts"
-        learn = "Both learn by an adversary from the rows without a label too, which takes" if is_few(rows) else "It learns by an adversary from the rows without a label too; where they are many this takes"
-        return [f"{who} from {order.start}: tokens, sizes and weights. {learn} longer than all else. All networks read its tokens, and answers take longer. What starts there keeps its own settings: --epochs, --hidden and --embedding are of the small networks."]
+        return [f"A classifier that labels the rows without a label and may answer beside the small networks starts from {order.start}: tokens, sizes and weights. It learns by an adversary from the rows without a label too; where they are many this takes longer than all else. All networks read its tokens, and answers take longer. What starts there keeps its own settings: --epochs, --hidden and --embedding are of the small networks."]
     answers = "and answers: its labels are the same" if start.answers(labels, preset.model) else "but not answers: it knows other labels, or none"
     plain = order.preset(rows)  # as it would be without a start
     own, now = ({k: v for part in (p.text, p.model, p.train) for k, v in asdict(part).items()} for p in (plain, preset))
