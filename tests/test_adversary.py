@@ -13,6 +13,7 @@ from tenor.data.text import Ragged
 from tenor.models.adversary import against, entropy
 from tenor.models.classify import TextClassifier, classifier
 from tenor.terminal import LiveBar
+from tenor.training import fit as fitting
 from tenor.training.events import State
 from tenor.training.fit import ClassifyExamples
 from tenor.training.presets import preset
@@ -146,20 +147,38 @@ def test_rows_that_nobody_labelled_are_counted_nowhere():
     assert net.train().scores(pack(rows, np.arange(6)), some, 2.0).rows == 4
 
 
-@given(st.integers(1, 30), st.integers(1, 400), st.integers(1, 5))
-def test_rows_that_nobody_labelled_are_read_in_turn_and_the_others_stay_a_fifth_at_least(labelled, others, epochs):
+def times_read(labelled, others, epochs):
+    """[epochs, rows]"""
     shares = np.concatenate([np.eye(2, dtype=np.float32)[np.zeros(labelled, int)], Taught.by_nobody(["x"] * others, 2).shares])
     ids = ragged([1] * (labelled + others))
     settings = preset("base", epochs=epochs, batch_size=4, adversary=2.0)
     examples = ClassifyExamples(ids, shares, labelled, ids, np.zeros(len(ids), np.int64), settings, 0)
-    times = np.stack([np.bincount(np.concatenate(examples.plan(epoch)), minlength=len(ids)) for epoch in range(epochs)])
-    known, rest = times[:, :labelled], times[:, labelled:]
-    assert (rest <= 1).all() and np.ptp(rest.sum(0)) <= 1
-    assert (rest.sum(0) >= 1).all()  # over all epochs, so that none is left out
-    assert (rest.sum(1) >= min(others, 2 * labelled)).all() and len(set(rest.sum(1))) == 1
-    assert (known == max(1, rest[0].sum() // (4 * labelled))).all()  # each as often
     assert examples.batch(examples.plan(0)[0])[2] == 2.0
     assert all(len(batch) == 2 for batch in examples.validation())
+    return np.stack([np.bincount(np.concatenate(examples.plan(epoch)), minlength=len(ids)) for epoch in range(epochs)])
+
+
+@given(st.integers(1, 30), st.integers(1, 200), st.integers(1, 5))
+def test_an_epoch_reads_each_label_and_two_rows_that_nobody_labelled_for_it_in_turn(labelled, others, epochs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "SMALL", 0)
+        times = times_read(labelled, others, epochs)
+    assert (times[:, :labelled] == 1).all()
+    assert (times[:, labelled:] <= 1).all()
+    assert (times[:, labelled:].sum(1) == min(others, 2 * labelled)).all()
+    assert np.ptp(times[:, labelled:].sum(0)) <= 1
+
+
+@given(st.integers(1, 30), st.integers(1, 900), st.integers(1, 5))
+def test_of_few_labels_none_of_many_others_is_left_out_and_each_label_is_read_as_often(labelled, others, epochs):
+    times = times_read(labelled, others, epochs)
+    known, rest = times[:, :labelled], times[:, labelled:]
+    assert (rest <= 1).all() and np.ptp(rest.sum(0)) <= 1 and len(set(rest.sum(1))) == 1
+    assert (rest.sum(0) >= 1).all() and (rest.sum(1) >= min(others, 2 * labelled)).all()
+    assert np.ptp(known) == 0 and 1 <= known.min() <= 15
+    share = known.sum() / times.sum()
+    assert known.min() == 1 or share <= 0.2 + 1e-9
+    assert known.min() == 15 or share > 0.1  # more readings would be beyond a fifth
 
 
 def test_a_first_batch_without_a_label_is_shown():

@@ -89,9 +89,9 @@ def run(monkeypatch, tmp_path):
     tiny = replace(best.language, model=replace(best.language.model, hidden=6, embedding=5))
     monkeypatch.setitem(presets.PRESETS, "best", replace(best, language=tiny))
 
-    def run_job(source, name="b", events=None, resume=False, start=None, **more):
+    def run_job(source, name="b", events=None, resume=False, start=None, extra=None, **more):
         said = []
-        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, precision="float32", how="random", **more), start=start, baseline=False, resume=resume)
+        order = Order(str(source), tmp_path / name, lambda rows, start=None: presets.preset("best", rows, start, hidden=4, embedding=8, epochs=2, precision="float32", how="random", **more), start=start, extra=extra, baseline=False, resume=resume)
         return train(order, lambda _, sentences: said.extend(sentences), events or Events()), " ".join(said)
 
     return run_job
@@ -226,17 +226,36 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
 
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
+    monkeypatch.setattr(trainings, "MANY_TEXTS", 250)
     trained = listen(monkeypatch, first, "fit")
     _, said = run(partly, start=language)
     ((rows, settings, *_, taught),) = trained
     assert settings.model.networks == 1 and settings.train.adversary > 0 and settings.train.label_smoothing == 0
     assert np.isnan(taught.shares).all() and len(taught.texts) == 250 and len(rows.targets) < 250
     assert "A classifier from the language model, which learns by an adversary from the rows without a label (virtual adversarial training) too and reads" in said
-    assert re.search(r"250 rows without a label are labelled by the logits of the classifier from the language model times [\d.]+ and those of a linear model of n-grams, which has learnt from a first labelling of them by all, times [\d.]+; each label is held to be as frequent among them as among the labelled rows; so", said)
+    assert re.search(r"250 rows without a label are labelled by the logits of the classifier from the language model times [\d.]+ and those of a linear model of n-grams, which has learnt from a first labelling of them by all, times [\d.]+; each label is held to be as frequent among them as among the labelled rows \(bad [\d.]+%, good [\d.]+%; the teachers alone said bad [\d.]+%, good [\d.]+%\); so", said)
     assert f"A classifier that labels the rows without a label and may answer beside the small networks starts from {language}" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
     assert "4 networks that learnt from all rows, and the classifier from the language model for 0." in said
+
+
+@pytest.mark.parametrize("most", [250, 251])
+def test_each_label_is_held_to_its_share_of_the_labelled_rows_of_the_source(run, partly, language, tmp_path, monkeypatch, most):
+    monkeypatch.setattr(trainings, "MANY_TEXTS", most)
+    taught = listen(monkeypatch, trainings, "teach")
+    texts, _ = order_texts(60, 9)
+    (tmp_path / "extra.csv").write_text("text,label\n" + "".join(f"{t},good\n" for t in texts))
+    run(partly, start=language, extra=str(tmp_path / "extra.csv"))
+    ((_, rows, others, _, frequent),) = taught
+    texts, targets = order_texts(400, 3)
+    known = dict(zip(texts[:150], targets[:150], strict=True))
+    own = [known[t] for t in (*rows.texts, *rows.validation_texts) if t in known]
+    assert len(others) == 250 and len(own) < len(rows.texts) and len(rows.texts) > 150
+    assert (frequent is None) == (most > 250)
+    if frequent is not None:
+        np.testing.assert_allclose(frequent, np.bincount(own) / len(own))
+        assert rows.targets.mean() > frequent[1] + 0.05
 
 
 def test_the_second_training_learns_from_the_rows_without_a_label_and_begins_elsewhere(run, partly, monkeypatch):
@@ -257,8 +276,8 @@ def test_of_a_teacher_what_stands_beside_is_always_asked(partly, tmp_path, monke
     taught = listen(monkeypatch, trainings, "teach")
     order = Order(str(partly), tmp_path / "b", lambda rows, start=None: presets.preset("base", rows, start, hidden=4, embedding=8, epochs=1, precision="float32"), teachers=[tmp_path / "teacher"], baseline=False)
     train(order, lambda *_: None, Events())
-    (((teacher,), *_, told),) = taught
-    assert told is few
+    (((teacher,), *_, told, frequent),) = taught
+    assert told is few and frequent is None  # it knows the bound, if it has learnt from more than these rows
     assert teacher.beside and teacher.share == 0.4 and teacher.sure == 1.0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tenor.errors import plural
 from tenor.jobs.info import beside_for
@@ -22,6 +25,7 @@ from tenor.training.teacher import Taught, teach
 from tenor.training.texts import Labelled
 
 LANGUAGE = "the classifier from the language model"
+MANY_TEXTS = 1000  # whose labels' shares are then within 0.016 (a standard error) of those of all such texts
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,31 @@ class Course:
         if self.preset.language:
             first = fit_first(self.rows, others, self.preset, self.events, self.work, tell, self.start)
             teachers = {**teachers, LANGUAGE if few else "the first model": first}
-        if self.preset.language and self.start:
-            beside = first if few else other(Taught.by_nobody(others, len(self.rows.labels)))
+        if self.preset.language and self.start and few:
+            beside = first
+        elif self.preset.language and self.start:
+            beside = other(Taught.by_nobody(others, len(self.rows.labels)))
             assert beside
             teachers = {**teachers, LANGUAGE: beside}
         if not teachers:
             return Before(beside=other(None), told=told)
         self.events.training(f"a linear teacher; then all teachers label {plural(len(others), 'text')}, without a bar")
-        taught = teach(list(teachers.values()), self.rows, others, few=few)
+        frequent = self._frequent() if few and self.preset.language and len(others) >= MANY_TEXTS else None
+        taught = teach(list(teachers.values()), self.rows, others, few=few, frequent=frequent)
         *networks, linear = taught.weights
         parts = [f"the logits of {folder} times {weight:.2f}" for folder, weight in zip(teachers, networks, strict=True)]
         found = f"; so they are right on {taught.accuracy:.2%} of the validation rows" if len(self.rows.validation_texts) else ""
-        again, held = (", which has learnt from a first labelling of them by all", "; each label is held to be as frequent among them as among the labelled rows") if few else ("", "")
+        again = ", which has learnt from a first labelling of them by all" if few else ""
+        held = "" if frequent is None else f"; each label is held to be as frequent among them as among the labelled rows ({_listed(self.rows.labels, frequent)}; the teachers alone said {_listed(self.rows.labels, taught.unheld)})"
         tell(f"{len(others):,} rows without a label are labelled by {', '.join(parts)} and those of a linear model of n-grams{again}, times {linear:.2f}{held}{found}.")
         return Before(taught, None if few else first, beside or other(taught), told)
+
+    def _frequent(self) -> np.ndarray:
+        """[labels] among the labelled rows of the source; those of --extra, which stand last, may be of another kind."""
+        own = len(self.rows.targets) - self.data.findings.extra
+        targets = np.concatenate([self.rows.targets[:own], self.rows.validation_targets])
+        found: np.ndarray = np.bincount(targets, minlength=len(self.rows.labels)) / max(1, len(targets))
+        return found
 
     def _beside(self, tell: Callable[[str], None], taught: Taught | None) -> Pipeline | None:
         settings = self.settings_beside()
@@ -122,3 +137,7 @@ class Course:
         sentences = [f"{some}{other} {verb}{found}.{every}{lost} Curves and history {drawn}."]
         self.say("Answer", sentences)
         return sentences
+
+
+def _listed(labels: Iterable[Any], shares: Iterable[float]) -> str:
+    return ", ".join(f"{label} {share:.1%}" for label, share in zip(labels, shares, strict=True))

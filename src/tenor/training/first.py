@@ -5,7 +5,7 @@ different places. With `--from` a language model, a classifier that starts from 
 from the texts without one; it labels them too, and answers beside the others.
 
 Where few have one, the first model must know more than they tell: a language model of all texts (or that of `--from`), and a
-classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5) with an adversary, which labels them alone; with `--from` it answers too.
+classifier from that (Howard and Ruder 2018, arXiv 1801.06146v5) with an adversary, which labels them together with a linear model; with `--from` it answers too.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ def fit_beside(rows: Labelled, settings: Preset, events: Events, work: Path, tel
     who = "The classifier that answers beside the others" if start.labels else "A classifier from the language model"
     events.training(f"{who[0].lower()}{who[1:]}{OF_TWO if settings.train.adversary else ''}")
     beside, outcome = fit(rows, settings, events, _folder(work, "beside"), start, taught)
-    answers = "from the teachers' answers" if taught and taught.weights else ""
-    moves = MOVES if settings.train.adversary else ""
-    too = f" learns {' and '.join(filter(None, (answers, moves)))} too and" if answers or moves else ""
-    tell(f"{who}, which{too} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
+    how = MOVES if settings.train.adversary else "from the teachers' answers" if taught else ""
+    tell(f"{who}, which{f' learns {how} too and' if how else ''} reads at most {settings.text.max_tokens} tokens: {_finished(outcome)}.")
     return beside
 
 
@@ -151,7 +149,7 @@ def _with(asked: Preset, networks: int) -> Preset:
 
 
 def from_language(start: Pretrained, asked: Preset, rows: int) -> Preset:
-    """Settings of a classifier that starts from a language model and also learns by an adversary; rows: that have a label, or a teacher's, or none."""
+    """Settings of a classifier that starts from a language model and also learns by an adversary; rows: all that it learns from, without a label too."""
     limit = min(asked.text.max_tokens, FINE_TUNE.text.max_tokens)
     found = preset("base", rows, start.settings, max_tokens=limit, **_same(asked))
     return changed(found, OPPOSED | {"epochs": max(OPPOSED["epochs"], found.train.epochs)})
@@ -166,7 +164,7 @@ def _language(train_texts: Sequence[str], others: Sequence[str], asked: Preset, 
     """A language model of all texts."""
     assert asked.language
     language = changed(asked.language, _same(asked))
-    tell("Few training rows have a label, so large networks label the others first: three trainings, of their language model, of them, and of what is kept. They may take hours; --resume goes on after any stop.")
+    tell("Few training rows have a label, so a large classifier labels the others first: three trainings, of its language model, of it, and of what is kept. They may take hours; --resume goes on after any stop.")
     learn, check = kept_aside(list(dict.fromkeys([*train_texts, *others])), language.train.seed)
     tokens = Tokenised.of(learn, language.text)
     events.training("a language model of all texts (accuracy: of the words among those drawn)")

@@ -23,7 +23,7 @@ from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
 from tenor.training.loop import Goodness, Outcome, by_accuracy, by_time, seed_torch
 from tenor.training.loop import train as train_network
-from tenor.training.presets import Preset
+from tenor.training.presets import SMALL, Preset
 from tenor.training.teacher import Taught
 from tenor.training.texts import Labelled
 from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
@@ -31,15 +31,16 @@ from tenor.training.vectors import neighbour_counts, with_pairs, word_vectors
 # Validation rows that choose an epoch of what learns from many other texts too. Of 50 rows they chose the first of four epochs (AUC 0.9615 on 5,910 others, the last 0.9704) or the second (0.9699, 0.9709); see docs/experiments.md.
 ENOUGH = 1000
 
-OTHERS = 4  # texts that nobody labelled, for each time that one with a label is read: 450 labelled rows and 82,000 others (docs/experiments.md); 2 to 15 were not told apart
+# Where fewer than SMALL rows have a label: of texts that nobody labelled, so many for each reading of a labelled one, which is read so many times an epoch at most. 4 to 15 times an epoch were tried, in several trainings, and not one told from the other (docs/experiments.md).
+OTHERS, MOST_TIMES = 4, 15
 
 
 class ClassifyExamples:
     """The loop's Examples for texts with a label, or with a teacher's probabilities, or with neither.
 
     Each epoch takes all rows with a label. Of those that a teacher labelled it takes a part, so that over all epochs each is read
-    once. Of those that nobody labelled it takes two for each with a label, others in the next epoch, or as many more as let each be read once over
-    all epochs; or all if they are fewer. Where these are many, those with a label are read again and again, so that they are a fifth of the epoch.
+    once. Of those that nobody labelled it takes two for each with a label, others in the next epoch, or all if they are fewer. Where fewer than
+    SMALL rows have a label it takes more of these, if they are many: so many that each is read once over all epochs; and reads those with a label again and again, so that they are up to a fifth of the epoch.
 
     Args:
         ids, validation_ids: as the network reads them.
@@ -79,9 +80,12 @@ class ClassifyExamples:
         others = np.random.default_rng(self.settings.seed).permutation(np.arange(self.labelled, len(self.ids)))
         if not len(others) or not bool(self.targets[-1].isnan().any()):
             return np.concatenate([known, np.sort(others[epoch % epochs :: epochs])])
-        part = min(len(others), max(2 * self.labelled, -(-len(others) // epochs)))
-        others = np.take(others, np.arange(epoch * part, (epoch + 1) * part), mode="wrap")
-        return np.concatenate([np.tile(known, max(1, part // (OTHERS * self.labelled))), np.sort(others)])
+        part = 2 * self.labelled
+        if self.labelled < SMALL:
+            part = max(part, -(-len(others) // epochs))
+            known = np.tile(known, max(1, min(MOST_TIMES, part // (OTHERS * self.labelled))))
+        part = min(len(others), part)
+        return np.concatenate([known, np.sort(np.take(others, np.arange(epoch * part, (epoch + 1) * part), mode="wrap"))])
 
 
 def fit(
@@ -96,7 +100,7 @@ def fit(
     """Train a classifier; the caller's random state is left as it was.
 
     Args:
-        rows: to learn from, and to choose the epoch; of fewer than ENOUGH validation rows it is the last one, if `taught` has more texts than they are.
+        rows: to learn from, and to choose the epoch; of fewer than ENOUGH validation rows it is the last one, if `taught` has more texts than they are and the rate goes down to it.
         preset: all settings.
         events: is told how it goes.
         work: folder for checkpoints; one found there is gone on with.
@@ -142,14 +146,14 @@ def fit(
         examples = ClassifyExamples(pipeline.read(whole), targets, len(rows.targets), validation_ids, rows.validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | surroundings(examples.fingerprint(pipeline.tokenizer), pipeline.network.path)
         settings |= {"labels": list(map(str, pipeline.labels)), "start": start.fingerprint() if start else ""}
-        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings, _goodness(rows, taught))
+        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings, _goodness(rows, taught, preset.train.schedule))
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()
     return pipeline, outcome
 
 
-def _goodness(rows: Labelled, taught: Taught | None) -> Goodness:
-    chance = len(rows.validation_targets) < ENOUGH and taught and len(taught.texts) > len(rows.texts)
+def _goodness(rows: Labelled, taught: Taught | None, schedule: str) -> Goodness:
+    chance = schedule == "one_cycle" and len(rows.validation_targets) < ENOUGH and taught and len(taught.texts) > len(rows.texts)
     return by_time if chance else by_accuracy
 
 

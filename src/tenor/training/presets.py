@@ -15,7 +15,7 @@ class Preset:
     model: Any  # ModelConfig, or the settings of another task's network
     train: TrainConfig
     split: SplitConfig
-    language: Preset | None = None  # the network is trained twice (training/first.py); where few rows have a label, first large ones from a language model of these settings
+    language: Preset | None = None  # the network is trained twice (training/first.py); where few rows have a label, first a large one from a language model of these settings
 
 
 # The network of the tutorials, as Keras builds and trains it: texts padded in front and cut to their last 200 tokens
@@ -111,7 +111,7 @@ FINE_TUNE = Preset(
     SplitConfig(how="random"),
 )
 
-# What changes where such a classifier also learns from texts that nobody labelled, or teachers, by an adversary (more epochs stay more). 4 root mean squares of a number are 2.3 % of the length of a median review's 200 vectors of 128, as far for a shorter text, and so of 26 tokens 7 % (Miyato et al. 2017 move each
+# What changes where such a classifier also learns from texts that nobody labelled by an adversary (more epochs stay more). 4 root mean squares of a number are 2.3 % of the length of a median review's 200 vectors of 128, as far for a shorter text, and so of 26 tokens 7 % (Miyato et al. 2017 move each
 # text by 5, of vectors of 256); on short texts it was not tried apart. The loss still fell in the fourth epoch. Answers are not smoothed: the adversary keeps them from being too sure.
 OPPOSED: dict[str, Any] = {"epochs": 4, "adversary": 4.0, "label_smoothing": 0.0}
 

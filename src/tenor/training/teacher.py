@@ -22,12 +22,21 @@ from tenor.training.texts import Labelled
 
 @dataclass(frozen=True)
 class Taught:
-    """Cleaned texts and their [rows, labels] float32 probabilities, nan where there is no teacher; how much each teacher and, last, the linear model counted, and their accuracy together on validation rows (of those that taught_linear answers by the mean of its models, so a little better than that of the texts)."""
+    """Texts, and what teachers say of them.
+
+    Attributes:
+        texts: cleaned.
+        shares: [rows, labels] float32 probabilities, nan where there is no teacher.
+        weights: how much each teacher and, last, the linear model counted.
+        accuracy: of all together on validation rows (of those that taught_linear answers by the mean of its models, so a little better than that of the texts).
+        unheld: [labels] mean probabilities before they were held to what they shall be; empty where they were not.
+    """
 
     texts: Sequence[str]
     shares: np.ndarray
     weights: tuple[float, ...]
     accuracy: float
+    unheld: tuple[float, ...] = ()
 
     @classmethod
     def by_nobody(cls, texts: Sequence[str], labels: int) -> Taught:
@@ -35,14 +44,15 @@ class Taught:
         return cls(texts, np.full((len(texts), labels), np.nan, np.float32), (), float("nan"))
 
 
-def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str], *, few: bool = False) -> Taught:
+def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str], *, few: bool = False, frequent: np.ndarray | None = None) -> Taught:
     """Label texts.
 
     Args:
         teachers: trained classifiers, one at least.
         rows: with a label. The linear model is trained on those that train, in the first teacher's tokens; those of validation decide how much each model counts, and without any all count alike.
         texts: cleaned, to be labelled.
-        few: whether few rows have a label. A linear model of them alone knows little, so it learns a second time, from the texts as all have labelled them (taught_linear); and where a label begins is badly known, so it shall be as frequent among the texts as among those rows (offsets).
+        few: whether few rows have a label. A linear model of them alone knows little, so it learns a second time, from the texts as all have labelled them (taught_linear).
+        frequent: [labels], how frequent each label shall be among the texts (offsets), where this is better known than where one label ends and the other begins; None: as the teachers say.
 
     Raises:
         TenorError: what a teacher says is no number.
@@ -52,24 +62,22 @@ def teach(teachers: Sequence[Pipeline], rows: Labelled, texts: Sequence[str], *,
     both = [*rows.validation_texts, *texts]
     ids, asked = first.tokenizer.encode(rows.texts), first.tokenizer.encode(both)
     networks = np.stack([log_shares(t.logits(both)[0]) for t in teachers])  # [teachers, rows, labels]
-    frequent = np.bincount(np.concatenate([rows.targets, rows.validation_targets]), minlength=labels) / (len(rows.targets) + checks)
 
-    def together(linear: np.ndarray) -> tuple[tuple[float, ...], float, np.ndarray]:
-        """Weights, accuracy on the validation rows, and what all say of the texts: [texts, labels]."""
+    def together(linear: np.ndarray) -> Taught:
         found = np.concatenate([networks, log_shares(linear)[None]])
         weights = blend(found[:, :checks], rows.validation_targets) if checks else (1 / len(found),) * len(found)
         said = np.tensordot(weights, found, 1)
         if not np.isfinite(said[checks:]).all():
             raise TenorError("A teacher must answer with numbers, and one of these does not: its weights are broken. Train it anew.")
-        if few:
+        unheld: tuple[float, ...] = ()
+        if frequent is not None:
+            unheld = tuple(map(float, softmax(said[checks:], axis=1).mean(0)))
             said += offsets(said[checks:], frequent)
         accuracy = float((said[:checks].argmax(1) == rows.validation_targets).mean()) if checks else float("nan")
-        return weights, accuracy, said[checks:]
+        return Taught(texts, softmax(said[checks:], axis=1).astype(np.float32), weights, accuracy, unheld)
 
-    weights, accuracy, said = together(Linear(ids, rows.targets, labels, vocab).logits(asked))
-    if few:
-        weights, accuracy, said = together(taught_linear(ids, rows.targets, asked, said.argmax(1), labels, vocab))
-    return Taught(texts, softmax(said, axis=1).astype(np.float32), weights, accuracy)
+    found = together(Linear(ids, rows.targets, labels, vocab).logits(asked))
+    return together(taught_linear(ids, rows.targets, asked, found.shares.argmax(1), labels, vocab)) if few else found
 
 
 def blend(found: np.ndarray, targets: np.ndarray, belief: Sequence[float] = ()) -> tuple[float, ...]:
