@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import combinations
 from types import SimpleNamespace
@@ -213,6 +213,8 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
     assert read.model.networks == 4 and read.beside.model.hidden == 6 and 0 < read.share <= 1
     assert any(s.startswith(f"4 networks, and the one beside for {read.share:.2f} of the answer, answer together") for s in said)
     train(replace(order, out=tmp_path / "d"), lambda *_: None, Events())  # the same without a stop
+    train(replace(order, out=tmp_path / "e", teachers=[tmp_path / "b"]), lambda _, sentences: said.extend(sentences), Events())
+    assert any(s.startswith("The classifier that answers beside the others, which learns from the teachers' answers too and reads at most 400 tokens: ") for s in said)
     for name, weight in store.read(tmp_path / "d").weights.items():
         np.testing.assert_array_equal(store.read(tmp_path / "c").weights[name], weight, err_msg=name)
     texts, _ = order_texts(30, 4)
@@ -227,7 +229,7 @@ def test_a_training_from_such_a_model_goes_on_with_both(run, partly, language, t
 def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_given(run, partly, language, tmp_path, monkeypatch):
     monkeypatch.setattr(first, "pretrain", None)
     monkeypatch.setattr(trainings, "MANY_TEXTS", 250)
-    trained = listen(monkeypatch, first, "fit")
+    trained, chosen = (listen(monkeypatch, first, name) for name in ("fit", "from_language"))
     _, said = run(partly, start=language)
     ((rows, settings, *_, taught),) = trained
     assert settings.model.networks == 1 and settings.train.adversary > 0 and settings.train.label_smoothing == 0
@@ -237,6 +239,7 @@ def test_of_few_rows_the_large_network_starts_from_the_language_model_that_is_gi
     assert f"A classifier that labels the rows without a label and may answer beside the small networks starts from {language}" in said
     config = json.loads((tmp_path / "b" / "config.json").read_text())
     assert config["beside"]["model"]["hidden"] == 6 and config["model"]["hidden"] == 4 and config["start"] == str(language)
+    assert config["beside"]["train"] == asdict(settings.train) and chosen[0][2] == len(rows.targets) + 250  # its epochs are those of so many rows
     assert "4 networks that learnt from all rows, and the classifier from the language model for 0." in said
 
 
