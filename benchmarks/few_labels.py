@@ -1,6 +1,6 @@
 """500 labelled reviews and 88,000 without a label: `--preset best --from` a language model of the reviews, 3 draws of the 500.
 
-    TENOR_DATA=... python benchmarks/few_labels.py        half an hour a draw on two cores with AMX, an hour on one, two at a time; before them the language model (32 minutes there), unless it was finished before
+    TENOR_DATA=... python benchmarks/few_labels.py        42 minutes a draw on one core with AMX, two at a time; before them the language model (32 minutes there), unless it was finished before
     TENOR_DATA=... python benchmarks/few_labels.py 0 1    some of the draws
 
 Drawn from the training rows of the article's split, tested on its 5,000 test rows; 50 of the 500 validate. Written to benchmarks/results/few_labels.json.
