@@ -25,7 +25,7 @@ from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows, read_texts
 
 LABELLED = 500
-MODEL = ROOT / "runs" / "reviews-language-512"  # larger than that of benchmarks/language.py: it teaches, and reading speed does not matter
+MODEL = ROOT / "runs" / "reviews-language-512"  # larger than that of benchmarks/language.py: how fast the model reads is not measured here
 SIZES = ("--hidden", 512, "--embedding", 256, "--epochs", 3)
 
 
