@@ -20,13 +20,11 @@ from typing import Any
 import numpy as np
 
 from language import described, pretrained, side_by_side
-from reviews import ARTICLE_SPLIT, RESULTS, ROOT, SEEDS, machine, together, training
+from reviews import ARTICLE_SPLIT, RESULTS, SEEDS, machine, together, training
 from tenor.data.datasets import resolve
 from tenor.data.sources import read_rows, read_texts
 
 LABELLED = 500
-MODEL = ROOT / "runs" / "reviews-language-512"  # larger than that of benchmarks/language.py: how fast the model reads is not measured here
-SIZES = ("--hidden", 512, "--embedding", 256, "--epochs", 3)
 
 
 def write(path: Path, rows: Iterable[tuple[str, str | int]]) -> None:
@@ -38,7 +36,7 @@ def write(path: Path, rows: Iterable[tuple[str, str | int]]) -> None:
 
 def main() -> None:
     draws = [int(n) for n in sys.argv[1:]] or list(SEEDS)
-    model, stamp = pretrained(MODEL, SIZES), machine()
+    model, stamp = pretrained(), machine()
     labelled = read_rows(resolve("imdb")).rows
     train, test = labelled[: ARTICLE_SPLIT[3]], labelled[-ARTICLE_SPLIT[-1] :]
     unseen = {r.text.casefold() for r in labelled}

@@ -1,9 +1,9 @@
 """`--preset best --from` a language model of the reviews: 3 seeds on the official split, one on the article's.
 
-    TENOR_DATA=... python benchmarks/language.py            both, the trainings two at a time on a core each; before them the language model (half an hour on 2 cores with AMX), unless it was finished before
-    TENOR_DATA=... python benchmarks/language.py article    one of: official, article
+    TENOR_DATA=... python benchmarks/language.py                       all, two trainings at a time on a core each (two hours a pair with AMX); before them the language model (32 minutes on 2 cores there), unless it was finished before
+    TENOR_DATA=... python benchmarks/language.py article official 0    some of: official (followed by seeds: those alone), article
 
-Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
+What was stopped goes on by the same command. Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,8 +28,8 @@ from tenor.data.sources import read_rows, read_texts
 from tenor.jobs.prepare import Order, prepare
 from tenor.training.presets import preset
 
-MODEL = ROOT / "runs" / "reviews-language-256"  # the box, which must read 5,000 reviews a second, starts from a smaller one (benchmarks/box.py)
-SIZES = ("--hidden", 256, "--embedding", 160, "--epochs", 4)
+MODEL = ROOT / "runs" / "reviews-language-512"  # the box, which must read 5,000 reviews a second, starts from a smaller one (benchmarks/box.py)
+SIZES = ("--hidden", 512, "--embedding", 256, "--epochs", 3)
 EXPERIMENTS: dict[str, Any] = {"how": "range", "train_rows": ARTICLE_SPLIT[3], "test_rows": 0, "validation": 6000}  # of docs/experiments.md
 
 
@@ -62,20 +62,35 @@ def described(at: Path) -> dict[str, Any]:
     return {"texts": data["texts"], "tokens": data["tokens"], "seconds": made.metrics["seconds"], "validation_nats": [e["validation_loss"] for e in made.history]}
 
 
-SPLITS: dict[str, list[tuple[object, ...]]] = {
-    "official": [("--split", "official", "--seed", seed, *(["--no-baseline"] if seed != SEEDS[0] else [])) for seed in SEEDS],
-    "article": [ARTICLE_SPLIT],
-}
+class Part(NamedTuple):
+    name: str
+    options: tuple[object, ...]  # of its split
 
 
-def trained(split: tuple[object, ...], threads: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        return {"threads": threads} | training(Path(folder), "--preset", "best", *split, "--from", MODEL, threads=threads)
+def parts(asked: Sequence[str]) -> list[Part]:
+    """Every training that the command line asks for."""
+    names, seeds = [a for a in asked if not a.isdigit()] or ["article", "official"], [int(a) for a in asked if a.isdigit()] or list(SEEDS)
+    if unknown := set(names) - {"official", "article"}:
+        raise SystemExit(f"There are the parts official and article; got {', '.join(sorted(unknown))}.")
+    found = [Part("article", ARTICLE_SPLIT)] if "article" in names else []
+    official = [Part("official", ("--split", "official", "--seed", seed, *(["--no-baseline"] if seed != seeds[0] else []))) for seed in seeds]
+    return found + (official if "official" in names else [])
 
 
-def side_by_side(train: Callable[[Any, int], dict[str, Any]], given: Sequence[Any]) -> list[dict[str, Any]]:
+def trained(part: Part, threads: int) -> tuple[str, dict[str, Any]]:
+    """Its name, and its result; what was stopped goes on."""
+    folder = ROOT / "runs" / "language"
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / "-".join([part.name, *(str(o) for o in part.options if isinstance(o, int))])
+    stopped = out.with_name(f"{out.name}.training").exists()
+    found = training(folder, "--preset", "best", *part.options, "--from", MODEL, "--resume" if stopped else "--overwrite", threads=threads, out=out)
+    print(json.dumps(found), flush=True)
+    return part.name, {"threads": threads, "went_on": stopped} | found
+
+
+def side_by_side(train: Callable[[Any, int], Any], given: Sequence[Any]) -> list[Any]:
     """Two trainings at a time, each on half of the cores; the last of an odd number has all of them. train: is given one and its threads."""
-    done: list[dict[str, Any]] = []
+    done: list[Any] = []
     for first in range(0, len(given), 2):
         here = given[first : first + 2]
         threads = max(1, (os.cpu_count() or 1) // len(here))
@@ -85,13 +100,12 @@ def side_by_side(train: Callable[[Any, int], dict[str, Any]], given: Sequence[An
 
 
 def main() -> None:
-    parts = sys.argv[1:] or list(SPLITS)
-    if unknown := set(parts) - SPLITS.keys():
-        raise SystemExit(f"There are the parts {', '.join(SPLITS)}; got {', '.join(sorted(unknown))}.")
+    asked = parts(sys.argv[1:])
     language = described(pretrained())
     stamp = machine()  # of what is measured, which takes hours
-    for name in parts:
-        found: dict[str, Any] = {"made_with": f"python benchmarks/language.py {name}", "machine": stamp, "language_model": language, **together(side_by_side(trained, SPLITS[name]))}
+    done = side_by_side(trained, asked)
+    for name in dict.fromkeys(part.name for part in asked):
+        found: dict[str, Any] = {"made_with": " ".join(["python benchmarks/language.py", *sys.argv[1:]]), "machine": stamp, "language_model": language, **together([found for part, found in done if part == name])}
         (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({k: v for k, v in found.items() if k != "runs"}), flush=True)
 

@@ -59,8 +59,9 @@ def run(*arguments: object, threads: int | None = None) -> dict[str, Any]:
     return {"command": shown, "wall_seconds": round(seconds, 1), "peak_memory_mb": int(kilobytes) // 1024, "answer": json.loads(text)}
 
 
-def training(folder: Path, *options: object, source: object = "imdb", threads: int | None = None) -> dict[str, Any]:
-    done = run("train", source, "--out", folder / f"model{len(list(folder.iterdir()))}", *options, threads=threads)
+def training(folder: Path, *options: object, source: object = "imdb", threads: int | None = None, out: Path | None = None) -> dict[str, Any]:
+    """A training and what it found; out: the model folder, where it shall be found again."""
+    done = run("train", source, "--out", out or folder / f"model{len(list(folder.iterdir()))}", *options, threads=threads)
     answer = done.pop("answer")
     keep = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")
     done |= {"test": {k: answer["test"][k] for k in keep}, "seconds": answer["seconds"], "split": answer["split"], "kernel": answer["kernel"], "best_epoch": answer["best_epoch"]}
