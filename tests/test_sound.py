@@ -12,7 +12,7 @@ from sounds import write_wav
 from tenor import TenorError
 from tenor.config import SoundConfig
 from tenor.data.frames import FLOOR, features, log_mel, mel_filters, samples_of, steps_of
-from tenor.data.sound import check_wav, decode_bytes, read_wav, resampled
+from tenor.data.sound import changed_rate, check_wav, decode_bytes, read_wav, resampled
 
 
 def sine(hertz: float, rate: int, seconds: float = 0.3) -> np.ndarray:
@@ -35,6 +35,14 @@ def test_a_sine_stays_one_at_another_rate(tmp_path, rate):
     found = resampled(read, 8000)
     inner = slice(200, -200)  # at its ends the filter sees the silence around
     np.testing.assert_allclose(found[inner], sine(700, 8000)[: len(found)][inner], atol=0.01)  # 5,500 Hz has no place there
+
+
+@given(st.integers(30, 50), st.floats(100, 2400))
+def test_another_tempo_keeps_what_is_below_both_halves(speed, hertz):
+    """Numbers with a common divisor too: 40 to 36 once lost all above an eighth of the rate."""
+    found = changed_rate(sine(hertz, 8000).astype(np.float32), 40, speed)
+    inner = slice(300, -300)
+    np.testing.assert_allclose(found[inner], sine(hertz * speed / 40, 8000, 1.0)[: len(found)][inner], atol=0.01)
 
 
 def header(rate=8000, channels=1, bits=16, kind=1, samples=100, there=None) -> bytes:

@@ -64,9 +64,7 @@ def join(recordings: Sequence[Recording], rng: np.random.Generator, config: Soun
     """
     pieces = []
     for r in recordings:
-        samples = of_whole(r.samples)
-        if speed != _SPEEDS:
-            samples = changed_rate(samples, _SPEEDS, speed)
+        samples = changed_rate(of_whole(r.samples), _SPEEDS, speed)
         pieces += [_silence(rng, config, rate), samples * np.float32(_decibels(rng.uniform(-config.level, config.level)))]
     pieces.append(_silence(rng, config, rate))
     return Joined(np.concatenate(pieces), " ".join(r.text for r in recordings if r.text))
