@@ -16,6 +16,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 if "TENOR_TEST_ENGINE" in os.environ:  # another build of the engine: sanitized, or with a mistake (tests/test_engine_builds.py)
     spec = importlib.util.spec_from_file_location("tenor.cells._engine", os.environ["TENOR_TEST_ENGINE"])
@@ -32,6 +33,8 @@ from tenor.training.presets import Preset, preset
 from tenor.training.texts import Labelled, Tokenised
 
 torch.set_num_threads(2)
+settings.register_profile("no deadline", deadline=None)  # how long an example takes hangs on what else the machine does
+settings.load_profile("no deadline")
 
 needs_reviews = pytest.mark.skipif(
     not os.environ.get("TENOR_DATA") or not (Path(os.environ["TENOR_DATA"]) / "imdb.parquet").exists(), reason="TENOR_DATA names no folder with imdb.parquet"

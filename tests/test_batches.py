@@ -19,7 +19,7 @@ def ragged(rows: list[list[int]]) -> Ragged:
     return Ragged(np.array([*chain(*rows)], np.int32), np.cumsum([0, *map(len, rows)]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=ROWS, pad=st.booleans(), data=st.data())
 def test_packs_as_torch_does(rows, pad, data):
     """An empty row is one <unk>; with pad_to, <pad> comes in front."""
@@ -38,7 +38,6 @@ def test_packs_as_torch_does(rows, pad, data):
 LENGTHS = st.lists(st.integers(0, 50), min_size=1, max_size=400).map(np.array)
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, size=st.integers(1, 5), seed=st.integers(0, 9), epoch=st.integers(0, 9))
 def test_an_epoch_has_every_row_once_and_the_same_arguments_the_same_batches(lengths, size, seed, epoch):
     batches = shuffled(lengths, size, seed, epoch)

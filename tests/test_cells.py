@@ -16,7 +16,7 @@ def reference_of(problem, cell, dtype=torch.float32, weights=True, **more):
 
 @pytest.mark.parametrize("path", PATHS[1:])
 @pytest.mark.parametrize("cell", CELLS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(problem=problems())
 def test_every_path_gives_what_the_reference_gives(cell, path, problem):
     for dtype in (torch.float64, torch.float32):

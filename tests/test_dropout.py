@@ -11,7 +11,7 @@ from tenor.cells import LSTM
 from tenor.cells.dropout import dropout
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(share=st.sampled_from([0.001, 0.1, 0.3, 0.5, 0.77, 0.999]), rows=st.integers(1, 9), columns=st.integers(1, 7), dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float64]), seed=st.integers(0, 99))
 def test_what_is_kept_is_scaled_and_its_gradient_likewise(share, rows, columns, dtype, seed):
     x = torch.randn(rows, columns, 3, generator=torch.Generator().manual_seed(seed)).to(dtype).add_(9).requires_grad_()

@@ -74,7 +74,7 @@ def test_states_go_on_from_batch_to_batch():
     assert float(model.scores(*parts[0]).loss) == pytest.approx(losses[0], abs=1e-6)  # fresh: nothing of before is left
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(length=st.integers(0, 5000), batch=st.integers(1, 9), steps=st.integers(1, 700))
 def test_a_measure_counts_every_token_once(length, batch, steps):
     ids = np.arange(length) + 3
@@ -182,7 +182,7 @@ def test_many_texts_begin_and_end():
     assert "".join(made.stream("cC", 50, Sampling(temperature=0))) == "c"  # and then its end
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_byte_pairs_and_characters_give_the_text_back(text):
     for pieces in (BYTE_PAIRS, Pieces.train([text + "x"], TextConfig(tokens="char", vocab=9999))):

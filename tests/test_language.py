@@ -60,7 +60,7 @@ def in_pieces(sizes):
         yield
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.integers(1, 30), vocab=st.integers(2, 40), draws=st.integers(1, 60), directions=st.integers(1, 2), scale=st.sampled_from([1.0, -2.5]), sizes=SIZES, seed=st.integers(0, 99))
 def test_foretelling_is_its_definition(rows, vocab, draws, directions, scale, sizes, seed):
     states, ways, drawn, table = of_random(rows, vocab, draws, seed, directions=directions)

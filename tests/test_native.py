@@ -72,7 +72,7 @@ def cases(cell, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_every_instruction_set_equals_the_specification(cell, dtype, data):
     case = data.draw(cases(cell, dtype))
@@ -88,7 +88,7 @@ def test_every_instruction_set_equals_the_specification(cell, dtype, data):
 
 # relu's gradient has a step at 0, which sums rounded otherwise pass: its gradients are compared in float32 alone.
 @pytest.mark.parametrize("cell", CELLS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_bfloat16_rounds_as_the_specification_does(cell, data):
     case = data.draw(cases(cell, torch.bfloat16))

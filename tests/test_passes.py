@@ -82,7 +82,7 @@ embeddings = st.builds(Embedding, lengths_of, st.integers(1, 70), st.integers(1,
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=embeddings)
 def test_embed_and_its_sparse_gradient_equal_dense_torch(path, case):
     with on(path):
@@ -180,14 +180,14 @@ def check_pooling(lengths, width, seed, ties=False):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=lengths_of, width=st.integers(1, 70), seed=st.integers(0, 2**20))
 def test_pooling_and_its_gradient_equal_a_sequence_at_a_time(path, lengths, width, seed):
     with on(path):
         check_pooling(lengths, width, seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=lengths_of, width=st.integers(1, 70), seed=st.integers(0, 2**20))
 def test_of_equal_values_the_first_gets_the_gradient(lengths, width, seed):
     with on("engine"):

@@ -128,7 +128,7 @@ def on_each(case, compute, check, looked_up=False):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_float32_equals_the_specification(cell, data):
     on_each(data.draw(cases(cell)), torch.float32, lambda got, wanted, what: torch.testing.assert_close(got, wanted, **TIGHT[torch.float32], msg=lambda m: f"{what}: {m}"))
@@ -136,7 +136,7 @@ def test_float32_equals_the_specification(cell, data):
 
 # Of 1,000 random cases the farthest were 0.0012 apart: a state near the middle of two bfloat16 numbers is rounded otherwise.
 @pytest.mark.parametrize("cell", CELLS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_bfloat16_is_near_the_specification(cell, data):
     def check(got, wanted, what):
@@ -148,7 +148,7 @@ def test_bfloat16_is_near_the_specification(cell, data):
 # Equal to what tanh is off by, 1.2e-4 at most in a step, and what steps make of it.
 @EIGHT
 @pytest.mark.parametrize("cell", CELLS[:3])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_8_bits_are_rounded_as_described(cell, data):
     case = data.draw(cases(cell))

@@ -11,7 +11,7 @@ CELLS = ["lstm", "gru", "rnn_tanh", "rnn_relu"]
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(problem=problems())
 def test_equals_torch_nn_in_outputs_states_and_every_gradient(cell, problem):
     with forced("reference"):

@@ -151,7 +151,7 @@ def test_level_and_silence():
     assert np.abs(features(np.zeros(4000, np.float32), config, 8000)).max() < 1e-3  # no number is divided by nothing
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3000), st.integers(1, 4), st.sampled_from([8000, 16_000]))
 def test_steps_are_counted_before_they_are_made(samples, stack, rate):
     config = SoundConfig(bands=3, stack=stack)

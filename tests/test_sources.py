@@ -78,7 +78,7 @@ def refused(path: Path, **how: object) -> str:
     return str(caught.value)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rows=TABLES, delimiter=st.sampled_from(",;|\t"), ending=st.sampled_from(["\r\n", "\n"]), form=st.sampled_from(FORMS),
        encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))  # fmt: skip
 def test_csv_and_tsv_are_read_back_exactly_with_true_line_numbers(tmp_path_factory, rows, delimiter, ending, form, encoding):
@@ -89,7 +89,7 @@ def test_csv_and_tsv_are_read_back_exactly_with_true_line_numbers(tmp_path_facto
     assert not report.bad and not report.latin1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.fixed_dictionaries({"text": TEXTS, "label": st.one_of(st.none(), st.booleans(), st.integers(), TEXTS)}), min_size=1, max_size=6),
        ascii_only=st.booleans(), form=st.sampled_from(FORMS))  # fmt: skip
 def test_jsonl_is_read_back_exactly(tmp_path_factory, rows, ascii_only, form):
@@ -98,7 +98,7 @@ def test_jsonl_is_read_back_exactly(tmp_path_factory, rows, ascii_only, form):
     assert found == [(2 * i + 1, r) for i, r in enumerate(rows)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=TABLES, form=st.sampled_from(FORMS))
 def test_parquet_is_read_back_exactly(tmp_path_factory, rows, form):
     out = io.BytesIO()
@@ -183,7 +183,7 @@ FAULT = {"quote": "", "many": "3 fields where the first line has 2", "many lines
 SAFE = TEXTS.filter(lambda t: not t.startswith(('"', ",", "\n", "\r")))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(parts=st.lists(st.one_of(st.tuples(SAFE, st.just("pos")), st.sampled_from(sorted(BROKEN))), max_size=8))
 def test_each_broken_line_is_named_and_costs_its_own_row_only(tmp_path_factory, parts):
     data, good, bad = "text,label\r\n", [], []

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenor.config import SplitConfig
@@ -34,7 +34,6 @@ def test_range_takes_the_first_rows_and_the_next():
     assert "120 and 50 rows" in found.name
 
 
-@settings(deadline=None)
 @given(
     labels=st.permutations([0] * 24 + [1] * 12 + [2] * 20),
     seed=st.integers(0, 9),

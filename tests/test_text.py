@@ -41,7 +41,6 @@ def test_clean(text, cleaned):
     assert clean(text) == cleaned
 
 
-@settings(deadline=None)
 @given(rows=ROWS, data=st.data())
 def test_take(rows, data):
     values = [*chain(*rows)]
@@ -51,7 +50,6 @@ def test_take(rows, data):
     assert taken.lengths.tolist() == [n for _, n in wanted]
 
 
-@settings(deadline=None)
 @given(rows=ROWS, limit=st.integers(1, 7), keep=st.sampled_from(["head", "tail", "ends"]))
 def test_cut(rows, limit, keep):
     def one(row: list[int]) -> list[int]:
@@ -71,7 +69,7 @@ PIECES = st.one_of(st.sampled_from(KNOWN), st.text(max_size=6))
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts=st.lists(st.lists(PIECES, max_size=8).map(" ".join), max_size=5))
 def test_texts_at_once_are_encoded_as_each_alone(kind, texts):
     texts = [clean(t) for t in texts]
@@ -91,7 +89,6 @@ def test_words_are_lower_cased_with_their_apostrophes_and_marks_stand_alone():
     assert words == ["don't", "stop", "it's", "5", "!", ",", "<unk>", "'"]
 
 
-@settings(deadline=None)
 @given(
     texts=st.lists(st.lists(st.sampled_from("abcdefg"), min_size=1).map(" ".join), min_size=1, max_size=6),
     vocab=st.integers(3, 10),

@@ -118,7 +118,7 @@ def test_the_loss_is_the_sum_over_all_ways_and_padding_changes_nothing():
         assert (together.rows, together.tokens) == (3, 13)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text("abc", max_size=7), st.text("abc", max_size=7))
 def test_distance_is_the_fewest_edits(a, b):
     @cache

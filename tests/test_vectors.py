@@ -4,7 +4,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tenor.config import TextConfig
@@ -47,7 +47,6 @@ def test_words_of_two_texts_are_no_neighbours():
     assert not word_vectors(neighbour_counts(tokens.ids, len(tokens.tokenizer)), 2, seed=0).any()
 
 
-@settings(deadline=None)
 @given(texts=st.lists(st.lists(st.integers(0, 6), max_size=12), max_size=8), contexts=st.integers(1, 7))
 def test_pairs_are_counted_within_the_window_of_one_text(texts, contexts):
     expected = np.zeros((7, contexts))

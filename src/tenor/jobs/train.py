@@ -28,6 +28,7 @@ from tenor.results.report import card, page
 from tenor.tasks import DOES, task_of
 from tenor.training.events import Events
 from tenor.training.first import is_few
+from tenor.training.fit import ENOUGH, last_is_kept
 from tenor.training.loop import Outcome
 from tenor.training.presets import GIVEN, Preset
 from tenor.training.pretrain import kept_aside
@@ -59,7 +60,7 @@ def train(order: Order, say: Say, events: Events, progress: Progress | None = No
     rows = data.tokenised(preset.text, start.tokenizer if start else None)
     counts = rows.tokens.counts(preset.text.max_tokens)
     tokenised = time.perf_counter()
-    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_read_by(start, order, data, wish.split.how), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_beginning(order, start, data.names, preset, data.findings.train)]
+    sentences = [*data.sentences, *_seen_by(teaching, start, order, wish), *_read_by(start, order, data, wish.split.how), *_lengths(counts, data.findings.train, preset.text.max_tokens), *_chosen_by(data, preset), *_beginning(order, start, data.names, preset, data.findings.train)]
     say("Data", sentences)
     course = Course(order, data, rows, preset, start, events, work, say)
     try:
@@ -135,6 +136,13 @@ def _taught_by(order: Order, preset: Preset) -> dict[str, Any]:
 
 def _name(start: Path | str | None) -> str | None:
     return None if start is None else str(start)
+
+
+def _chosen_by(data: Data, preset: Preset) -> list[str]:
+    aside = data.findings.validation
+    if not aside or not last_is_kept(preset.train.schedule, aside, data.findings.train, len(data.others)):
+        return []
+    return [f"The last epoch is kept: where more texts without a label are learnt from than with one, fewer than {ENOUGH:,} validation rows (here {aside:,}) would choose one by chance."]
 
 
 def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:

@@ -21,7 +21,7 @@ from tenor.pipelines.classification import Pipeline
 from tenor.pipelines.pretrained import Pretrained
 from tenor.training.checkpoint import surroundings
 from tenor.training.events import Events
-from tenor.training.loop import Goodness, Outcome, by_accuracy, by_time, seed_torch
+from tenor.training.loop import Outcome, by_accuracy, by_time, seed_torch
 from tenor.training.loop import train as train_network
 from tenor.training.presets import SMALL, Preset
 from tenor.training.teacher import Taught
@@ -146,15 +146,16 @@ def fit(
         examples = ClassifyExamples(pipeline.read(whole), targets, len(rows.targets), validation_ids, rows.validation_targets, preset, pipeline.pad_to)
         settings = asdict(preset.text) | asdict(preset.model) | asdict(preset.train) | surroundings(examples.fingerprint(pipeline.tokenizer), pipeline.network.path)
         settings |= {"labels": list(map(str, pipeline.labels)), "start": start.fingerprint() if start else ""}
-        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings, _goodness(rows, taught, preset.train.schedule))
+        last = last_is_kept(preset.train.schedule, len(rows.validation_targets), len(rows.texts), len(taught.texts) if taught else 0)
+        outcome = train_network(pipeline.network, examples, preset.train, events or Events(), work, settings, by_time if last else by_accuracy)
     pipeline.network.load_state_dict(outcome.weights)
     pipeline.network.eval()
     return pipeline, outcome
 
 
-def _goodness(rows: Labelled, taught: Taught | None, schedule: str) -> Goodness:
-    chance = schedule == "one_cycle" and len(rows.validation_targets) < ENOUGH and taught and len(taught.texts) > len(rows.texts)
-    return by_time if chance else by_accuracy
+def last_is_kept(schedule: str, validation: int, labelled: int, others: int) -> bool:
+    """Whether the last epoch is kept, and not one that validation rows choose; others: texts without a label that are learnt from."""
+    return schedule == "one_cycle" and validation < ENOUGH and others > labelled
 
 
 def _targets(labelled: np.ndarray, labels: int, smoothing: float, taught: Taught | None) -> np.ndarray:
