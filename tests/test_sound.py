@@ -13,6 +13,7 @@ from tenor import TenorError
 from tenor.config import SoundConfig
 from tenor.data.frames import FLOOR, features, log_mel, mel_filters, samples_of, steps_of
 from tenor.data.sound import changed_rate, check_wav, decode_bytes, read_wav, resampled
+from tenor.data.views import most_views, views
 
 
 def sine(hertz: float, rate: int, seconds: float = 0.3) -> np.ndarray:
@@ -142,6 +143,22 @@ def test_a_tone_is_loudest_in_its_band_and_a_warp_moves_it():
         assert found.argmax() == filters[round(hertz / 8000 * 256)].argmax()
         assert [int(log_mel(sine(hertz, 8000).astype(np.float32), 8000, 40, w).mean(0).argmax() > found.argmax()) for w in (0.8, 1.2)] == [0, 1]
     assert all((mel_filters(8000, 40, w).sum(0) > 0).all() for w in (0.8, 1.0, 1.2))
+
+
+def test_views_are_of_other_voices_and_tempos():
+    """Of a tone: its band as that of a higher or lower one, its length as of a slower or faster one; the pitch moves with the tempo."""
+    config = SoundConfig(warp=0.2, speed=0.2, stack=1)
+    tone = sine(1000, 8000, 0.5)
+    found = views(tone, config, 8000)
+    assert len(found) == most_views(config) == 9 and np.array_equal(found[0], features(tone, config, 8000))
+    for tempo in (1, 34 / 40, 46 / 40):
+        for warp in (1, 0.85, 1.15):
+            view = found.pop(0)
+            alike = features(sine(1000 * warp * tempo, 8000, 0.5 / tempo), config, 8000)
+            assert abs(len(view) - len(alike)) <= 1 and abs(int(view[len(view) // 2].argmax()) - int(alike[len(alike) // 2].argmax())) <= 1
+    plain = SoundConfig(warp=0.0, speed=0.0)
+    long = np.zeros(61 * 8000, np.float32)
+    assert [len(views(tone, plain, 8000)), len(views(long, config, 8000)), most_views(plain), len(views(tone, SoundConfig(warp=0.0), 8000))] == [1, 1, 1, 3]
 
 
 def test_level_and_silence():

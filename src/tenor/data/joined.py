@@ -16,7 +16,7 @@ from tenor.data.frames import edged, features, log_mel, normalised, samples_of, 
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import changed_rate
 
-_SPEEDS = 40  # tempo changes in steps of a 40th
+TEMPOS = 40  # tempo changes in steps of a 40th
 _WARPS = 50
 
 
@@ -56,7 +56,7 @@ def strings(recordings: Sequence[Recording], rng: np.random.Generator, most: int
     return found
 
 
-def join(recordings: Sequence[Recording], rng: np.random.Generator, config: SoundConfig, rate: int, speed: int = _SPEEDS) -> Joined:
+def join(recordings: Sequence[Recording], rng: np.random.Generator, config: SoundConfig, rate: int, speed: int = TEMPOS) -> Joined:
     """Recordings one after another, each at a level of its own, with random silences between and around them.
 
     Args:
@@ -64,7 +64,7 @@ def join(recordings: Sequence[Recording], rng: np.random.Generator, config: Soun
     """
     pieces = []
     for r in recordings:
-        samples = changed_rate(of_whole(r.samples), _SPEEDS, speed)
+        samples = changed_rate(of_whole(r.samples), TEMPOS, speed)
         pieces += [_silence(rng, config, rate), samples * np.float32(_decibels(rng.uniform(-config.level, config.level)))]
     pieces.append(_silence(rng, config, rate))
     return Joined(np.concatenate(pieces), " ".join(r.text for r in recordings if r.text))
@@ -72,8 +72,8 @@ def join(recordings: Sequence[Recording], rng: np.random.Generator, config: Soun
 
 def heard(recordings: Sequence[Recording], rng: np.random.Generator, config: SoundConfig, rate: int, least: int) -> np.ndarray:
     """What a training hears of a string: [steps, stack * bands], at least so many steps (silence is added where a fast tempo leaves too few)."""
-    spread = round(config.speed * _SPEEDS)
-    samples = join(recordings, rng, config, rate, _SPEEDS + int(rng.integers(-spread, spread + 1))).samples
+    spread = round(config.speed * TEMPOS)
+    samples = join(recordings, rng, config, rate, TEMPOS + int(rng.integers(-spread, spread + 1))).samples
     samples = np.pad(samples, (0, max(0, samples_of(least, config, rate) - len(samples))))
     samples = _noisy(edged(samples, rate), rng, config)
     spread = round(config.warp * _WARPS)

@@ -89,7 +89,7 @@ class SpeechNetworks(Ensemble[SpeechNetwork]):
         losses = torch.stack([F.ctc_loss(own, targets.to(own.device), lengths, sizes, blank=BLANK, reduction="none") for own in logs])  # [N, B]
         loss = (math.log(len(logs)) - (-losses).logsumexp(0)) / sizes.to(losses.device).clamp(min=1)
         each, wanted = logs.detach().cpu().numpy(), torch.split(targets, sizes.tolist())
-        right = sum(most_probable(each[:, :length, row], 1).symbols == wanted[row].tolist() for row, length in enumerate(lengths.tolist()))
+        right = sum(most_probable(list(each[:, :length, row]), 1).symbols == wanted[row].tolist() for row, length in enumerate(lengths.tolist()))
         return Scores(loss.mean(), right, len(lengths), int(lengths.sum()))
 
 
@@ -119,24 +119,26 @@ NEVER = -math.inf
 _JUDGED_AT_ONCE = 16_000_000  # numbers that torch's CTC keeps while it judges: 64 MB. One text that alone has more (of minutes, in characters) is judged alone.
 
 
-def most_probable(logs: np.ndarray, width: int, least: float = 1e-4) -> Hypothesis:
-    """What is most probably said.
+def most_probable(readings: Sequence[np.ndarray], width: int, least: float = 1e-4) -> Hypothesis:
+    """What is most probably said, by the mean of the probabilities that the readings give a text.
 
     Args:
-        logs: [N, T, V] of N networks; each proposes what its own search finds, and judges what the others propose.
-        width, least: as of beam_search; 1: each proposes its best way alone, and of one network the probability is that way's.
+        readings: [T, V] each, of several networks, or of several views of a sound, whose T may differ; each proposes what its own search finds. The most probable ones, a `width` of them but at least as many as there are readings, are judged by all.
+        width, least: as of beam_search; 1: each proposes its best way alone, and of one reading the probability is that way's.
     """
-    if width > 1:
-        proposed = [beam_search(own, width, least) for own in logs]
-    else:
-        ways = greedy(torch.from_numpy(logs).transpose(0, 1), torch.full((len(logs),), logs.shape[1]))
-        proposed = [[Hypothesis(way, float(own.max(1).sum()))] for way, own in zip(ways, logs, strict=True)]
-    if len(logs) == 1:
+    proposed = [beam_search(own, width, least) if width > 1 else [_best_way(own)] for own in readings]
+    if len(readings) == 1:
         return proposed[0][0]
-    candidates = [list(c) for c in dict.fromkeys(tuple(h.symbols) for found in proposed for h in found)]
-    judged = np.logaddexp.reduce([all_ways(own, candidates) for own in logs]) - math.log(len(logs))
+    by_log = sorted((h for found in proposed for h in found), key=lambda h: -h.log)
+    candidates = [list(c) for c in dict.fromkeys(tuple(h.symbols) for h in by_log)][: max(width, len(readings))]
+    judged = np.logaddexp.reduce([all_ways(own, candidates) for own in readings]) - math.log(len(readings))
     best = int(judged.argmax())
     return Hypothesis(candidates[best], float(judged[best]))
+
+
+def _best_way(logs: np.ndarray) -> Hypothesis:
+    (symbols,) = greedy(torch.from_numpy(logs)[:, None], torch.tensor([len(logs)]))
+    return Hypothesis(symbols, float(logs.max(1).sum()))
 
 
 def all_ways(logs: np.ndarray, said: Sequence[Sequence[int]]) -> np.ndarray:

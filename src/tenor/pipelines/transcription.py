@@ -17,13 +17,14 @@ from tenor.data.frames import features, steps_of
 from tenor.data.joined import batch_of
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
+from tenor.data.views import most_views, views
 from tenor.errors import TenorError
 from tenor.models.transcribe import distance, most_probable, speech_network
 from tenor.models.weights import fitting
 from tenor.store import Stored
 from tenor.tasks import check_task
 
-BEAM = 8  # prefixes; 1: the most probable way, without a search
+BEAM = 8
 _AT_ONCE = 60_000  # steps of a batch, padding included: 12 MB of frames
 
 
@@ -57,7 +58,7 @@ class Transcription:
         return self.network.path
 
     def transcribe(self, sounds: Sequence[Sound], beam: int = BEAM) -> list[Said]:
-        """What is said in each sound, of any rate."""
+        """What is said in each sound, of any rate. beam: prefixes of the search in each view of it (data/views.py); 1: the most probable way of the sound as it is, without a search."""
         return self._said([resampled(s, self.rate) for s in sounds], beam)
 
     def measure(self, rows: Sequence[Recording], beam: int = BEAM) -> dict[str, Any]:
@@ -90,16 +91,23 @@ class Transcription:
             raise TenorError(f"beam must be at least 1; got {beam}.")
         self.network.freeze()
         found: dict[int, Said] = {}
-        for rows in _batches([steps_of(len(s), self.sound, self.rate) for s in samples]):
-            steps = [features(of_whole(samples[i]) if samples[i].dtype == np.int16 else samples[i], self.sound, self.rate) for i in rows]
-            batch = batch_of(steps, [[]] * len(rows))
+        most = 1 if beam == 1 else most_views(self.sound)
+        for rows in _batches([most * steps_of(len(s), self.sound, self.rate) for s in samples]):
+            heard = [self._views(samples[i], most) for i in rows]
+            steps = [view for each in heard for view in each]
+            batch = batch_of(steps, [[]] * len(steps))
             with torch.inference_mode():
                 logs = self.network(batch.steps, batch.lengths).cpu()
-            each = logs.numpy().reshape(-1, *logs.shape[-3:])  # [N, T, B, V]
-            for place, row in enumerate(rows):
-                symbols, log = most_probable(each[:, : len(steps[place]), place], beam)
+            by_network = logs.numpy().reshape(-1, *logs.shape[-3:])  # [N, T, B, V]
+            readings = ([own[: len(view), place] for own in by_network] for place, view in enumerate(steps))
+            for row, each in zip(rows, heard, strict=True):
+                symbols, log = most_probable([reading for _ in each for reading in next(readings)], beam)
                 found[row] = Said(self.symbols.decode(symbols), math.exp(min(0.0, log)), len(samples[row]) / self.rate)
         return [found[i] for i in range(len(samples))]
+
+    def _views(self, samples: np.ndarray, most: int) -> list[np.ndarray]:
+        numbers = of_whole(samples) if samples.dtype == np.int16 else samples
+        return views(numbers, self.sound, self.rate) if most > 1 else [features(numbers, self.sound, self.rate)]
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "transcribe", "rate": self.rate, "text": asdict(self.sound), "model": asdict(self.model)} | more
