@@ -48,7 +48,7 @@ def main() -> None:
             folder = Path(name)
             write(folder / "test.csv", ((r.text, r.label) for r in test))
             write(folder / "few.csv", [*((r.text, r.label if i in chosen else "") for i, r in enumerate(train)), *((text, "") for text in without)])
-            found = {"draw": draw, "threads": threads} | training(folder, "--preset", "best", "--test", folder / "test.csv", "--from", model, source=folder / "few.csv", threads=threads)
+            found = {"draw": draw, "threads": threads} | training(folder / "model", "--preset", "best", "--test", folder / "test.csv", "--from", model, source=folder / "few.csv", threads=threads)
         print(json.dumps(found), flush=True)
         return found
 

@@ -3,7 +3,7 @@
     TENOR_DATA=... python benchmarks/language.py                       all, two trainings at a time on a core each (two hours a pair with AMX); before them the language model (32 minutes on 2 cores there), unless it was finished before
     TENOR_DATA=... python benchmarks/language.py article official 0    some of: official (followed by seeds: those alone), article
 
-What was stopped goes on by the same command. Each part writes benchmarks/results/language_PART.json with the command, machine, versions and commit.
+What was stopped goes on by the same command at the same commit. Each part writes benchmarks/results/language_PART.json (official_SEEDS where only some were asked for) with the command, machine, versions and commit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,34 +64,42 @@ def described(at: Path) -> dict[str, Any]:
 
 
 class Part(NamedTuple):
-    name: str
-    options: tuple[object, ...]  # of its split
+    """result: the name of the file that tells of it; folder: the model's, under runs/language and the commit; options: of the training."""
+
+    result: str
+    folder: str
+    options: tuple[object, ...]
 
 
 def parts(asked: Sequence[str]) -> list[Part]:
     """Every training that the command line asks for."""
-    names, seeds = [a for a in asked if not a.isdigit()] or ["article", "official"], [int(a) for a in asked if a.isdigit()] or list(SEEDS)
+    names, seeds = [a for a in asked if not a.isdigit()] or ["article", "official"], [int(a) for a in asked if a.isdigit()]
     if unknown := set(names) - {"official", "article"}:
         raise SystemExit(f"There are the parts official and article; got {', '.join(sorted(unknown))}.")
-    found = [Part("article", ARTICLE_SPLIT)] if "article" in names else []
-    official = [Part("official", ("--split", "official", "--seed", seed, *(["--no-baseline"] if seed != seeds[0] else []))) for seed in seeds]
-    return found + (official if "official" in names else [])
+    if len(set(seeds)) < len(seeds) or (seeds and "official" not in names):
+        raise SystemExit(f"Seeds are of the part official, each once; got {' '.join(asked)}.")
+    found = [Part("language_article", "article", ARTICLE_SPLIT)] if "article" in names else []
+    result = "_".join(["language_official", *map(str, seeds)])
+    for place, seed in enumerate(seeds or SEEDS if "official" in names else ()):
+        found.append(Part(result, f"official-{seed}", ("--split", "official", "--seed", seed, *(["--no-baseline"] if place else []))))
+    return found
 
 
-def trained(part: Part, threads: int) -> tuple[str, dict[str, Any]]:
-    """Its name, and its result; what was stopped goes on."""
-    folder = ROOT / "runs" / "language"
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / "-".join([part.name, *(str(o) for o in part.options if isinstance(o, int))])
-    stopped = out.with_name(f"{out.name}.training").exists()
-    found = training(folder, "--preset", "best", *part.options, "--from", MODEL, "--resume" if stopped else "--overwrite", threads=threads, out=out)
+def trained(part: Part, threads: int, commit: str) -> dict[str, Any]:
+    """Its result. What was stopped goes on, and what has ended is read again: by the same code, as the folder's name says."""
+    out = ROOT / "runs" / "language" / commit / part.folder
+    out.parent.mkdir(parents=True, exist_ok=True)
+    went_on = out.exists() or out.with_name(f"{out.name}.training").exists()
+    found = training(out, "--preset", "best", *part.options, "--from", MODEL, "--resume", threads=threads)
+    if went_on:
+        found["wall_seconds"] = None  # of the last start alone
     print(json.dumps(found), flush=True)
-    return part.name, {"threads": threads, "went_on": stopped} | found
+    return {"part": part.result, "threads": threads, "went_on": went_on} | found
 
 
-def side_by_side(train: Callable[[Any, int], Any], given: Sequence[Any]) -> list[Any]:
+def side_by_side(train: Callable[[Any, int], dict[str, Any]], given: Sequence[Any]) -> list[dict[str, Any]]:
     """Two trainings at a time, each on half of the cores; the last of an odd number has all of them. train: is given one and its threads."""
-    done: list[Any] = []
+    done: list[dict[str, Any]] = []
     for first in range(0, len(given), 2):
         here = given[first : first + 2]
         threads = max(1, (os.cpu_count() or 1) // len(here))
@@ -103,10 +112,13 @@ def main() -> None:
     asked = parts(sys.argv[1:])
     language = described(pretrained())
     stamp = machine()  # of what is measured, which takes hours
-    done = side_by_side(trained, asked)
-    for name in dict.fromkeys(part.name for part in asked):
-        found: dict[str, Any] = {"made_with": " ".join(["python benchmarks/language.py", *sys.argv[1:]]), "machine": stamp, "language_model": language, **together([found for part, found in done if part == name])}
-        (RESULTS / f"language_{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    if stamp["commit"].endswith("-dirty"):
+        raise SystemExit("Trainings go on by the commit that began them; commit what is changed first.")
+    done = side_by_side(partial(trained, commit=stamp["commit"]), asked)
+    for name in dict.fromkeys(part.result for part in asked):
+        runs = [{k: v for k, v in run.items() if k != "part"} for run in done if run["part"] == name]
+        found: dict[str, Any] = {"made_with": " ".join(["python benchmarks/language.py", *sys.argv[1:]]), "machine": stamp, "language_model": language, **together(runs)}
+        (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({k: v for k, v in found.items() if k != "runs"}), flush=True)
 
 

@@ -59,9 +59,9 @@ def run(*arguments: object, threads: int | None = None) -> dict[str, Any]:
     return {"command": shown, "wall_seconds": round(seconds, 1), "peak_memory_mb": int(kilobytes) // 1024, "answer": json.loads(text)}
 
 
-def training(folder: Path, *options: object, source: object = "imdb", threads: int | None = None, out: Path | None = None) -> dict[str, Any]:
-    """A training and what it found; out: the model folder, where it shall be found again."""
-    done = run("train", source, "--out", out or folder / f"model{len(list(folder.iterdir()))}", *options, threads=threads)
+def training(out: Path, *options: object, source: object = "imdb", threads: int | None = None) -> dict[str, Any]:
+    """A training and what it found. out: the model folder."""
+    done = run("train", source, "--out", out, *options, threads=threads)
     answer = done.pop("answer")
     keep = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc", "rows")
     done |= {"test": {k: answer["test"][k] for k in keep}, "seconds": answer["seconds"], "split": answer["split"], "kernel": answer["kernel"], "best_epoch": answer["best_epoch"]}
@@ -70,7 +70,7 @@ def training(folder: Path, *options: object, source: object = "imdb", threads: i
 
 def seeds(folder: Path, *options: object, baseline: bool = True) -> dict[str, Any]:
     """One run a seed, the first with the baseline beside it."""
-    runs = [training(folder, *options, "--seed", s, *([] if baseline and s == SEEDS[0] else ["--no-baseline"])) for s in SEEDS]
+    runs = [training(folder / f"model{len(list(folder.iterdir()))}", *options, "--seed", s, *([] if baseline and s == SEEDS[0] else ["--no-baseline"])) for s in SEEDS]
     return together(runs)
 
 
@@ -94,12 +94,12 @@ def quick(folder: Path) -> dict[str, Any]:
 
 
 def article(folder: Path) -> dict[str, Any]:
-    return training(folder, "--preset", "article", *ARTICLE_SPLIT)
+    return training(folder / "model", "--preset", "article", *ARTICLE_SPLIT)
 
 
 def official(folder: Path) -> dict[str, Any]:
     """Films of train and test differ; 24,260 training rows."""
-    return training(folder, "--preset", "base", "--epochs", 4, "--split", "official")
+    return training(folder / "model", "--preset", "base", "--epochs", 4, "--split", "official")
 
 
 def best(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tenor import TenorError
 from tenor.config import SoundConfig
 from tenor.data.frames import FLOOR, features, log_mel, mel_filters, samples_of, steps_of
 from tenor.data.sound import changed_rate, check_wav, decode_bytes, read_wav, resampled
-from tenor.data.views import most_views, views
+from tenor.data.views import AS_IT_IS, seen, steps_in, views_of
 
 
 def sine(hertz: float, rate: int, seconds: float = 0.3) -> np.ndarray:
@@ -149,16 +149,16 @@ def test_views_are_of_other_voices_and_tempos():
     """Of a tone: its band as that of a higher or lower one, its length as of a slower or faster one; the pitch moves with the tempo."""
     config = SoundConfig(warp=0.2, speed=0.2, stack=1)
     tone = sine(1000, 8000, 0.5)
-    found = views(tone, config, 8000)
-    assert len(found) == most_views(config) == 9 and np.array_equal(found[0], features(tone, config, 8000))
-    for tempo in (1, 34 / 40, 46 / 40):
-        for warp in (1, 0.85, 1.15):
-            view = found.pop(0)
-            alike = features(sine(1000 * warp * tempo, 8000, 0.5 / tempo), config, 8000)
-            assert abs(len(view) - len(alike)) <= 1 and abs(int(view[len(view) // 2].argmax()) - int(alike[len(alike) // 2].argmax())) <= 1
-    plain = SoundConfig(warp=0.0, speed=0.0)
-    long = np.zeros(61 * 8000, np.float32)
-    assert [len(views(tone, plain, 8000)), len(views(long, config, 8000)), most_views(plain), len(views(tone, SoundConfig(warp=0.0), 8000))] == [1, 1, 1, 3]
+    views = views_of(len(tone), config, 8000)
+    found = [seen(tone, view, config, 8000) for view in views]
+    assert views[0] == AS_IT_IS and np.array_equal(found[0], features(tone, config, 8000))
+    assert steps_in(views, len(tone), config, 8000) == 9 * max(map(len, found))
+    changes = [(tempo, warp) for tempo in (1, 34 / 40, 46 / 40) for warp in (1, 0.84, 1.16)]
+    for view, (tempo, warp) in zip(found, changes, strict=True):
+        alike = features(sine(1000 * warp * tempo, 8000, 0.5 / tempo), config, 8000)
+        assert abs(len(view) - len(alike)) <= 1 and abs(int(view[len(view) // 2].argmax()) - int(alike[len(alike) // 2].argmax())) <= 1
+    plain, other = SoundConfig(warp=0.005, speed=0.0), SoundConfig(warp=0.0)
+    assert [len(views_of(*given, 8000)) for given in ((8000, plain), (8000, other), (60 * 8000, config), (60 * 8000 + 1, config))] == [1, 3, 9, 1]
 
 
 def test_level_and_silence():

@@ -248,7 +248,7 @@ def test_a_teacher_labels_what_nobody_labelled(partly, tenor, tmp_path):
     first = tenor("train", partly, "--out", "t", *small)
     done = tenor("train", partly, "--out", "s", *small, "--teacher", "t", "--label-smoothing", 0.1)
     assert (first.code, done.code) == (0, 0), done.err
-    assert ["The last epoch is kept: " in " ".join(said.split()) for said in (first.out, done.out)] == [False, True]
+    assert ["the last epoch is kept: " in " ".join(said.split()) for said in (first.out, done.out)] == [False, True]
     assert "350 rows without a label are labelled by the logits of t times" in done.out and "of the validation rows" in done.out
     assert "another division" not in done.out
     assert "another division" in tenor("train", partly, "--out", "u", *small, "--teacher", "t", "--seed", 3).out

@@ -23,7 +23,7 @@ from tenor.data.frames import features, steps_of
 from tenor.data.joined import Lesson, batch_of, heard, join, needed, strings, unchanged
 from tenor.data.recordings import Recording, Symbols, of_whole, whole
 from tenor.data.sound import Sound
-from tenor.data.views import views
+from tenor.data.views import LONGEST, seen, views_of
 from tenor.jobs.kinds import TaskOrder
 from tenor.jobs.predict import predict_file
 from tenor.jobs.transcribe import KIND, Transcripts
@@ -83,6 +83,14 @@ def test_of_several_the_mean_probability_of_what_is_said_decides(seed, steps, sy
     ways = {collapsed(tuple(own.argmax(1).tolist())) for own in logs}
     assert tuple(most_probable(logs, 1).symbols) == max(ways, key=mean.__getitem__)
     assert all_ways(logs[0], [[1] * (steps[0] + 1), []])[0] == -math.inf
+
+
+def test_what_all_find_probable_is_judged_though_it_is_the_first_of_none():
+    shares = np.full((9, 12), 0.05)
+    for reading, row in enumerate(shares):
+        row[1 + reading], row[11] = 0.3, 0.25
+    readings = list(np.log(shares / shares.sum(1, keepdims=True))[:, None].astype(np.float32))
+    assert most_probable(readings, 8).symbols == [11] and beam_search(readings[3], 8)[0].symbols == [4]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -206,8 +214,11 @@ def test_any_rate_and_company_give_the_same_words(made):
     for one, sound in zip(said, sounds, strict=True):
         alone = made.transcribe([sound])[0]
         assert alone.text == one.text and alone.probability == pytest.approx(one.probability, rel=1e-3)
-        assert made.transcribe([sound], beam=1)[0].text == one.text
+        assert [made.transcribe([sound], beam, once)[0].text for beam, once in ((1, False), (8, True), (1, True))] == [one.text] * 3
     assert made.transcribe([Sound(np.zeros(16_000, np.float32), 8000)])[0].seconds == 2
+    long = Sound(np.tile(sounds[2].samples, 1 + LONGEST * 22_050 // len(sounds[2].samples)), 22_050)  # heard once
+    beside, after = made.transcribe([sounds[0], long, sounds[2]]), made.transcribe([long], once=True)[0]
+    assert [beside[0].text, beside[2].text] == ["low mid high", "mid"] and beside[1] == pytest.approx(after) and beside[1].text.startswith("mid mid mid")
     with pytest.raises(TenorError, match="beam must be at least 1"):
         made.transcribe(sounds, 0)
 
@@ -228,12 +239,12 @@ def test_several_answer_together(tmp_path):
     sounds = [Sound(of_whole(r.samples), RATE) for r in recordings(12, 2)]
     with torch.no_grad():
         for sound, said, read in zip(sounds, two.transcribe(sounds), again.transcribe(sounds), strict=True):
-            seen = [torch.from_numpy(view)[:, None] for view in views(sound.samples, two.sound, RATE)]
-            assert len(seen) == 9
-            wanted = most_probable([n(view, torch.tensor([len(view)]))[:, 0].numpy() for view in seen for n in (one, other)], 8)
+            looks = [torch.from_numpy(seen(sound.samples, view, two.sound, RATE))[:, None] for view in views_of(len(sound.samples), two.sound, RATE)]
+            assert len(looks) == 9
+            wanted = most_probable([n(look, torch.tensor([len(look)]))[:, 0].numpy() for look in looks for n in (one, other)], 8)
             assert said.text == read.text == two.symbols.decode(wanted.symbols)
             assert said.probability == pytest.approx(math.exp(min(0, wanted.log)), rel=1e-3)
-    heard_alone = [two.transcribe([Sound(of_whole(r.samples), RATE)], beam=1)[0].text for r in recordings(12, 2)]
+    heard_alone = [two.transcribe([Sound(of_whole(r.samples), RATE)], beam=1, once=True)[0].text for r in recordings(12, 2)]
     alone = batch_of([features(of_whole(r.samples), two.sound, RATE) for r in recordings(12, 2)], [two.symbols.encode(r.text) for r in recordings(12, 2)])
     with torch.no_grad():
         assert two.network.scores(*alone).right == sum(a == r.text for a, r in zip(heard_alone, recordings(12, 2), strict=True))

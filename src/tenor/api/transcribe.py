@@ -96,10 +96,10 @@ class Transcriber(Estimator):
         """What is said in each sound. Raises TenorError: a sound that cannot be read."""
         return [s.text for s in self.transcribe(X)]
 
-    def transcribe(self, X: Sequence[Heard], beam: int = BEAM) -> list[Said]:
-        """`predict` with the probability of each transcript; `beam` as in Transcription. Raises TenorError: a sound that cannot be read."""
+    def transcribe(self, X: Sequence[Heard], beam: int = BEAM, once: bool = False) -> list[Said]:
+        """`predict` with the probability of each transcript; `beam` and `once` as in Transcription. Raises TenorError: a sound that cannot be read."""
         check_is_fitted(self, "transcription_")
-        return self.transcription_.transcribe(_sounds(X), beam)
+        return self.transcription_.transcribe(_sounds(X), beam, once)
 
     def measure(self, X: Sequence[Heard], y: Sequence[str]) -> dict[str, Any]:
         """word_error_rate, character_error_rate, accuracy and more (see `Transcription.measure`)."""

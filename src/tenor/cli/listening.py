@@ -16,7 +16,8 @@ from tenor.terminal import err, out
 def transcribe(
     files: Annotated[list[str], typer.Argument(help="WAV files: 8 to 48 kHz, mono or stereo, 10 minutes at most.")],
     model: Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train --task transcribe.")],
-    beam: Annotated[int, typer.Option(help="Transcripts that are weighed against each other, by the sound as it is and as other voices and tempos would have it; 1: the most probable way of the sound as it is, which is a dozen times as fast.")] = 8,
+    beam: Annotated[int, typer.Option(help="Transcripts that are weighed against each other; 1: the most probable way, without a search.")] = 8,
+    once: Annotated[bool, typer.Option("--once", help="Hear each sound as it is alone. Else those of up to a minute are heard nine times, as other voices and tempos would have them too, which takes longer and errs less.")] = False,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     as_json: Json = False,
@@ -24,7 +25,7 @@ def transcribe(
     """Write down what is said in sound files."""
     with err.status("Loading ..."):
         from tenor.jobs.transcribe import transcribed
-    answers = transcribed(opened("transcribe", model, device, precision), files, beam)
+    answers = transcribed(opened("transcribe", model, device, precision), files, beam, once)
     if as_json:
         print(json.dumps(answers))
         return

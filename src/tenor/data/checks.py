@@ -43,7 +43,7 @@ class Findings:
         if not self.validation:
             out.append("No validation rows: the last epoch is kept, and probabilities are not calibrated.")
         elif self.validation < FEW_VALIDATION:
-            out.append(f"{plural(self.validation, 'validation row')} {'is' if self.validation == 1 else 'are'} few: with fewer than {FEW_VALIDATION} it hangs much on chance what they choose. --validation keeps more aside.")
+            out.append(f"{plural(self.validation, 'validation row')} {'is' if self.validation == 1 else 'are'} few: with fewer than {FEW_VALIDATION} it hangs much on chance what they choose, such as an epoch. --validation keeps more aside.")
         if self.unlabelled:
             out.append(f"{plural(self.unlabelled, 'row')} without a label; {f'{learnt:,} texts of them are learnt from too' if learnt else 'left out'}.")
         if self.empty:

@@ -62,9 +62,9 @@ def edged(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.pad(samples, round(EDGE * rate))
 
 
-def features(samples: np.ndarray, config: SoundConfig, rate: int) -> np.ndarray:
-    """[N] samples -> [steps, stack * bands]: what a network reads."""
-    return stacked(normalised(log_mel(edged(samples, rate), rate, config.bands)), config.stack)
+def features(samples: np.ndarray, config: SoundConfig, rate: int, warp: float = 1.0) -> np.ndarray:
+    """[N] samples -> [steps, stack * bands]: what a network reads. warp: as of log_mel."""
+    return stacked(normalised(log_mel(edged(samples, rate), rate, config.bands, warp)), config.stack)
 
 
 def steps_of(samples: int, config: SoundConfig, rate: int) -> int:

@@ -16,8 +16,7 @@ from tenor.data.frames import edged, features, log_mel, normalised, samples_of, 
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import changed_rate
 
-TEMPOS = 40  # tempo changes in steps of a 40th
-_WARPS = 50
+TEMPOS, WARPS = 40, 50  # tempo changes in steps of a 40th, the length of the vocal tract in steps of a 50th
 
 
 class SoundBatch(NamedTuple):
@@ -70,14 +69,18 @@ def join(recordings: Sequence[Recording], rng: np.random.Generator, config: Soun
     return Joined(np.concatenate(pieces), " ".join(r.text for r in recordings if r.text))
 
 
+def spreads(config: SoundConfig) -> tuple[int, int]:
+    """By how many TEMPOS-ths and WARPS-ths a training changes what it hears, at most."""
+    return round(config.speed * TEMPOS), round(config.warp * WARPS)
+
+
 def heard(recordings: Sequence[Recording], rng: np.random.Generator, config: SoundConfig, rate: int, least: int) -> np.ndarray:
     """What a training hears of a string: [steps, stack * bands], at least so many steps (silence is added where a fast tempo leaves too few)."""
-    spread = round(config.speed * TEMPOS)
-    samples = join(recordings, rng, config, rate, TEMPOS + int(rng.integers(-spread, spread + 1))).samples
+    faster, higher = spreads(config)
+    samples = join(recordings, rng, config, rate, TEMPOS + int(rng.integers(-faster, faster + 1))).samples
     samples = np.pad(samples, (0, max(0, samples_of(least, config, rate) - len(samples))))
     samples = _noisy(edged(samples, rate), rng, config)
-    spread = round(config.warp * _WARPS)
-    frames = normalised(log_mel(samples, rate, config.bands, 1 + int(rng.integers(-spread, spread + 1)) / _WARPS))
+    frames = normalised(log_mel(samples, rate, config.bands, 1 + int(rng.integers(-higher, higher + 1)) / WARPS))
     return stacked(_holes(frames, rng, config), config.stack)
 
 

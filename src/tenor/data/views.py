@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tenor.config import SoundConfig
-from tenor.data.frames import edged, features, log_mel, normalised, stacked
-from tenor.data.joined import TEMPOS
+from tenor.data.frames import features, steps_of
+from tenor.data.joined import TEMPOS, WARPS, spreads
 from tenor.data.sound import changed_rate
 
-# Of what the training changes, so that the network has heard the like: of four models the words that were wrong in connected digits of validation takes fell by a fifth (docs/results.md).
-SHARE = 0.75
-LONGEST = 60  # seconds: every view judges what is proposed, which takes time with the square of a sound's length (of a minute, in letters, 4 s)
+SHARE = 0.75  # of what the training changes, about, so that the network has heard the like
+LONGEST = 60  # seconds: every view judges what is proposed, which takes time with the square of a sound's length (of a minute, in letters, 5 s)
 
 
-def views(samples: np.ndarray, config: SoundConfig, rate: int) -> list[np.ndarray]:
-    """[N] samples -> [steps, stack * bands] of each view, the sound as it is first.
+class View(NamedTuple):
+    """tempo: in TEMPOS-ths of the sound's own, the pitch moves along; warp: as of log_mel."""
 
-    Three lengths of the vocal tract (as `warp` of SoundConfig) times three tempos (as `speed`); one of each where the training changes none, and of a sound that is longer than LONGEST.
-    """
-    if len(samples) > LONGEST * rate:
-        return [features(samples, config, rate)]
-    faster = round(SHARE * config.speed * TEMPOS)
-    found = []
-    for tempo in dict.fromkeys((TEMPOS, TEMPOS - faster, TEMPOS + faster)):
-        told = edged(changed_rate(samples, TEMPOS, tempo), rate)
-        for warp in dict.fromkeys((1.0, 1 - SHARE * config.warp, 1 + SHARE * config.warp)):
-            found.append(stacked(normalised(log_mel(told, rate, config.bands, warp)), config.stack))
-    return found
+    tempo: int
+    warp: float
 
 
-def most_views(config: SoundConfig) -> int:
-    """How many views there are of a sound at most."""
-    return (3 if config.warp else 1) * (3 if config.speed else 1)
+AS_IT_IS = View(TEMPOS, 1.0)
+
+
+def views_of(samples: int, config: SoundConfig, rate: int) -> list[View]:
+    """Of a sound of so many samples: three tempos times three lengths of the vocal tract, as it is first; one where the training changes none, and of a sound longer than LONGEST."""
+    if samples > LONGEST * rate:
+        return [AS_IT_IS]
+    faster, higher = (round(SHARE * spread) for spread in spreads(config))
+    tempos = dict.fromkeys((TEMPOS, TEMPOS - faster, TEMPOS + faster))
+    warps = dict.fromkeys((1.0, 1 - higher / WARPS, 1 + higher / WARPS))
+    return [View(tempo, warp) for tempo in tempos for warp in warps]
+
+
+def seen(samples: np.ndarray, view: View, config: SoundConfig, rate: int) -> np.ndarray:
+    """[N] samples -> [steps, stack * bands]"""
+    return features(changed_rate(samples, TEMPOS, view.tempo), config, rate, view.warp)
+
+
+def steps_in(views: list[View], samples: int, config: SoundConfig, rate: int) -> int:
+    """Steps of all views of a sound of so many samples, each as long as the longest."""
+    slowest = min(view.tempo for view in views)
+    return len(views) * steps_of(-(-samples * TEMPOS // slowest), config, rate)

@@ -142,7 +142,7 @@ def _chosen_by(data: Data, preset: Preset) -> list[str]:
     aside = data.findings.validation
     if not aside or not last_is_kept(preset.train.schedule, aside, data.findings.train, len(data.others)):
         return []
-    return [f"The last epoch is kept: where more texts without a label are learnt from than with one, fewer than {ENOUGH:,} validation rows (here {aside:,}) would choose one by chance."]
+    return [f"Of what learns from the texts without a label the last epoch is kept: they are more than those with one, and fewer than {ENOUGH:,} validation rows (here {aside:,}) would choose an epoch by chance."]
 
 
 def _beginning(order: Order, start: Pretrained | None, labels: list[str], preset: Preset, rows: int) -> list[str]:

@@ -102,14 +102,14 @@ def measured(made: Transcription, rows: Sequence[Recording]) -> dict[str, Any]:
     return found | {"accuracy_low": low, "accuracy_high": high}
 
 
-def transcribed(made: Transcription, files: Sequence[str], beam: int = BEAM) -> list[dict[str, Any]]:
-    """file, text, probability and seconds (of sound) of each WAV file. Raises TenorError: one that cannot be read."""
+def transcribed(made: Transcription, files: Sequence[str], beam: int = BEAM, once: bool = False) -> list[dict[str, Any]]:
+    """file, text, probability and seconds (of sound) of each WAV file; beam, once: as of Transcription.transcribe. Raises TenorError: one that cannot be read."""
     answers: list[dict[str, Any]] = []
     sounds: list[Sound] = []
     for number, file in enumerate(files, 1):
         sounds.append(read_wav(Path(file)))
         if number == len(files) or len(sounds) == MOST_AT_ONCE or sum(s.seconds for s in sounds) > MOST_SECONDS:
-            answers += [{"file": f, "text": s.text, "probability": s.probability, "seconds": round(s.seconds, 3)} for f, s in zip(files[len(answers) : number], made.transcribe(sounds, beam), strict=True)]
+            answers += [{"file": f, "text": s.text, "probability": s.probability, "seconds": round(s.seconds, 3)} for f, s in zip(files[len(answers) : number], made.transcribe(sounds, beam, once), strict=True)]
             sounds = []
     return answers
 

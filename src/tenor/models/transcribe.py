@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -123,14 +124,16 @@ def most_probable(readings: Sequence[np.ndarray], width: int, least: float = 1e-
     """What is most probably said, by the mean of the probabilities that the readings give a text.
 
     Args:
-        readings: [T, V] each, of several networks, or of several views of a sound, whose T may differ; each proposes what its own search finds. The most probable ones, a `width` of them but at least as many as there are readings, are judged by all.
+        readings: [T, V] each, of several networks, or of several views of a sound, whose T may differ; each proposes what its own search finds. Those with the greatest sum over the proposals, a `width` of them but at least as many as there are readings, are judged by all.
         width, least: as of beam_search; 1: each proposes its best way alone, and of one reading the probability is that way's.
     """
     proposed = [beam_search(own, width, least) if width > 1 else [_best_way(own)] for own in readings]
     if len(readings) == 1:
         return proposed[0][0]
-    by_log = sorted((h for found in proposed for h in found), key=lambda h: -h.log)
-    candidates = [list(c) for c in dict.fromkeys(tuple(h.symbols) for h in by_log)][: max(width, len(readings))]
+    mentions: dict[tuple[int, ...], float] = {}
+    for h in itertools.chain(*proposed):
+        mentions[tuple(h.symbols)] = _sum(mentions.get(tuple(h.symbols), NEVER), h.log)
+    candidates = [list(c) for c in sorted(mentions, key=lambda c: -mentions[c])[: max(width, len(readings))]]
     judged = np.logaddexp.reduce([all_ways(own, candidates) for own in readings]) - math.log(len(readings))
     best = int(judged.argmax())
     return Hypothesis(candidates[best], float(judged[best]))

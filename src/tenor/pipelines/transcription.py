@@ -13,11 +13,10 @@ import torch
 
 from tenor.cells.hardware import choose_device, choose_dtype
 from tenor.config import Device, ReadingPrecision, SoundConfig, TranscribeConfig, build, check
-from tenor.data.frames import features, steps_of
 from tenor.data.joined import batch_of
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import HIGHEST_RATE, LOWEST_RATE, Sound, resampled
-from tenor.data.views import most_views, views
+from tenor.data.views import AS_IT_IS, seen, steps_in, views_of
 from tenor.errors import TenorError
 from tenor.models.transcribe import distance, most_probable, speech_network
 from tenor.models.weights import fitting
@@ -57,9 +56,14 @@ class Transcription:
     def path(self) -> str:
         return self.network.path
 
-    def transcribe(self, sounds: Sequence[Sound], beam: int = BEAM) -> list[Said]:
-        """What is said in each sound, of any rate. beam: prefixes of the search in each view of it (data/views.py); 1: the most probable way of the sound as it is, without a search."""
-        return self._said([resampled(s, self.rate) for s in sounds], beam)
+    def transcribe(self, sounds: Sequence[Sound], beam: int = BEAM, once: bool = False) -> list[Said]:
+        """What is said in each sound, of any rate.
+
+        Args:
+            beam: prefixes that the search keeps; 1: the most probable way, without a search.
+            once: each sound is heard as it is alone, and not in the views of data/views.py too, which sounds of up to a minute have.
+        """
+        return self._said([resampled(s, self.rate) for s in sounds], beam, once)
 
     def measure(self, rows: Sequence[Recording], beam: int = BEAM) -> dict[str, Any]:
         """How well it hears recordings, which are at its rate.
@@ -85,29 +89,29 @@ class Transcription:
             "seconds_of_sound": round(sum(s.seconds for s in said), 2),
         }  # fmt: skip
 
-    def _said(self, samples: Sequence[np.ndarray], beam: int) -> list[Said]:
+    def _said(self, samples: Sequence[np.ndarray], beam: int, once: bool = False) -> list[Said]:
         """samples: [N] each at the model's rate, int16 or float32."""
         if beam < 1:
             raise TenorError(f"beam must be at least 1; got {beam}.")
         self.network.freeze()
         found: dict[int, Said] = {}
-        most = 1 if beam == 1 else most_views(self.sound)
-        for rows in _batches([most * steps_of(len(s), self.sound, self.rate) for s in samples]):
-            heard = [self._views(samples[i], most) for i in rows]
-            steps = [view for each in heard for view in each]
-            batch = batch_of(steps, [[]] * len(steps))
-            with torch.inference_mode():
-                logs = self.network(batch.steps, batch.lengths).cpu()
-            by_network = logs.numpy().reshape(-1, *logs.shape[-3:])  # [N, T, B, V]
-            readings = ([own[: len(view), place] for own in by_network] for place, view in enumerate(steps))
-            for row, each in zip(rows, heard, strict=True):
-                symbols, log = most_probable([reading for _ in each for reading in next(readings)], beam)
+        views = [[AS_IT_IS] if once else views_of(len(s), self.sound, self.rate) for s in samples]
+        for rows in _batches([steps_in(v, len(s), self.sound, self.rate) for v, s in zip(views, samples, strict=True)]):
+            steps = [[seen(_numbers(samples[i]), view, self.sound, self.rate) for view in views[i]] for i in rows]
+            readings = self._readings([view for each in steps for view in each])
+            for row, each in zip(rows, steps, strict=True):
+                own, readings = readings[: len(each)], readings[len(each) :]
+                symbols, log = most_probable([logs for view in own for logs in view], beam)
                 found[row] = Said(self.symbols.decode(symbols), math.exp(min(0.0, log)), len(samples[row]) / self.rate)
         return [found[i] for i in range(len(samples))]
 
-    def _views(self, samples: np.ndarray, most: int) -> list[np.ndarray]:
-        numbers = of_whole(samples) if samples.dtype == np.int16 else samples
-        return views(numbers, self.sound, self.rate) if most > 1 else [features(numbers, self.sound, self.rate)]
+    def _readings(self, steps: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """[T, features] each -> of each what every network makes of it, [T, V]."""
+        batch = batch_of(steps, [[]] * len(steps))
+        with torch.inference_mode():
+            logs = self.network(batch.steps, batch.lengths).cpu().numpy()
+        by_network = logs.reshape(-1, *logs.shape[-3:])  # [N, T, B, V]
+        return [[own[: len(row), place] for own in by_network] for place, row in enumerate(steps)]
 
     def stored(self, more: dict[str, Any], metrics: dict[str, Any], history: list[dict[str, Any]]) -> Stored:
         config = {"task": "transcribe", "rate": self.rate, "text": asdict(self.sound), "model": asdict(self.model)} | more
@@ -145,6 +149,10 @@ def _symbols(stored: str) -> Symbols:
     if kind not in ("word", "char") or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise TenorError(f"tokenizer.json must name words or characters; its kind is {kind!r}. Copy the model folder again.")
     return Symbols(kind, names)
+
+
+def _numbers(samples: np.ndarray) -> np.ndarray:
+    return of_whole(samples) if samples.dtype == np.int16 else samples
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:
