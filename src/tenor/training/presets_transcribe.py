@@ -7,7 +7,7 @@ from typing import Any
 from tenor.config import SoundConfig, SplitConfig, TrainConfig, TranscribeConfig
 from tenor.training.presets import Preset, changed
 
-# From runs on spoken digits: takes 10 to 49 train, takes 5 to 9 validate; of speakers left out (george and yweweler, with three to learn from) takes 5 to 49 (docs/results.md).
+# From runs on spoken digits: takes 10 to 49 train, takes 5 to 9 validate; of speakers left out (george and yweweler, with three to learn from) takes 5 to 49 (docs/results.md); all while tempo was changed by a filter that took too much away, and heard once.
 TRANSCRIBE = Preset(
     # Joining from the first epoch, with stronger noise and holes: after 40 epochs 0.84 of the digits alone and 8 % of connected words wrong; alone at first: 0.93 and 5 % after 24.
     # Tempo, filters, a wider warp, more noise, fewer bands and a higher floor were no sure gain for new speakers (docs/results.md).
