@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.fft import dct, idct
 
 from sounds import write_wav
 from tenor import TenorError
 from tenor.config import SoundConfig
-from tenor.data.frames import FLOOR, features, log_mel, mel_filters, samples_of, steps_of
+from tenor.data.frames import FLOOR, features, log_mel, mel_filters, samples_of, steps_of, without_pitch
 from tenor.data.sound import changed_rate, check_wav, decode_bytes, read_wav, resampled
 from tenor.data.views import AS_IT_IS, seen, steps_in, views_of
 
@@ -143,6 +144,14 @@ def test_a_tone_is_loudest_in_its_band_and_a_warp_moves_it():
         assert found.argmax() == filters[round(hertz / 8000 * 256)].argmax()
         assert [int(log_mel(sine(hertz, 8000).astype(np.float32), 8000, 40, w).mean(0).argmax() > found.argmax()) for w in (0.8, 1.2)] == [0, 1]
     assert all((mel_filters(8000, 40, w).sum(0) > 0).all() for w in (0.8, 1.0, 1.2))
+
+
+def test_smooth_frames_keep_the_first_terms_of_the_cosine_transform():
+    frames = np.random.default_rng(3).normal(size=(7, 24)).astype(np.float32)
+    for kept in (1, 5, 24, 30):
+        terms = dct(frames, norm="ortho")
+        terms[:, kept:] = 0
+        np.testing.assert_allclose(without_pitch(frames, kept), idct(terms, norm="ortho"), atol=1e-5)
 
 
 def test_views_are_of_other_voices_and_tempos():

@@ -253,6 +253,12 @@ def test_several_answer_together(tmp_path):
     torch.testing.assert_close(loss, (one.scores(*batch).loss + other.scores(*batch).loss) / 2)
 
 
+def test_a_folder_of_before_pitch_was_taken_out_hears_all_that_the_bands_tell(made):
+    stored = made.stored({}, {}, [])
+    assert stored.config["text"].pop("cepstra") == 14
+    assert Transcription.rebuilt(stored).sound.cepstra == stored.config["text"]["bands"] == 12
+
+
 @pytest.mark.parametrize(("cell", "networks"), [("lstm", 1), ("rnn", 2)])
 def test_stopped_and_gone_on_equals_undisturbed(cell, networks, tmp_path):
     small = transcribe_preset(**(SMALL | {"cell": cell, "networks": networks, "epochs": 2, "hidden": 6, "layers": 2, "dropout": 0.2, "input_dropout": 0.1}))

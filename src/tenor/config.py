@@ -69,6 +69,7 @@ class SoundConfig:
 
     tokens: Literal["auto", "word", "char"] = "auto"  # what is written down; auto: words where they are few and occur often, else characters
     bands: int = 40  # of the mel scale
+    cepstra: int = 14  # terms of the bands' cosine transform that are kept: the vocal tract's shape, without the voice's pitch; as many as bands, or more: all
     stack: int = 3  # frames of 10 ms that are one step
     join: int = 8  # recordings of a string at most, and about 8 seconds; 1: none are joined
     singles: float = 0.5  # share of the strings that are one recording
@@ -188,7 +189,7 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
 # The least that each number may be, and for shares (dropouts) also the most.
 _AT_LEAST = {"vocab": 3, "pairs": 0, "max_tokens": 1, "layers": 1, "networks": 1, "hidden": 1, "embedding": 1, "character_embedding": 1, "character_hidden": 1, "beside_embedding": 1, "epochs": 1, "batch_size": 1, "seed": 0, "clip": 0, "adversary": 0, "weight_decay": 0,
              "embedding_rate": 0, "output_rate": 0, "train_rows": 1, "test_rows": 0, "validation": 0,
-             "bands": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
+             "bands": 1, "cepstra": 1, "stack": 1, "join": 1, "silence": 0, "level": 0, "quietest_noise": 0, "loudest_noise": 0, "band_holes": 0, "band_hole": 0, "time_holes": 0, "time_hole": 0}  # fmt: skip
 _SHARES = ("word_dropout", "embedding_dropout", "dropout", "weight_dropout", "piece_dropout", "label_smoothing",
            "input_dropout", "speed", "warp", "singles", "alone", "noisy", "once_dropout", "recurrent_dropout")  # fmt: skip
 _ABOVE_0 = ("learning_rate", "adam_epsilon")

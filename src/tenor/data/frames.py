@@ -38,6 +38,15 @@ def log_mel(samples: np.ndarray, rate: int, bands: int, warp: float = 1.0) -> np
     return found
 
 
+def without_pitch(frames: np.ndarray, kept: int) -> np.ndarray:
+    """[T, bands] -> the same, smooth over the bands: of their cosine transform the first `kept` terms are left, as in MFCCs (Davis and Mermelstein 1980, IEEE ASSP 28(4)).
+
+    What changes faster from band to band are a voice's harmonics, which a network learns with the voices that it hears.
+    """
+    found: np.ndarray = frames @ _smooth(frames.shape[1], kept)
+    return found
+
+
 def normalised(frames: np.ndarray) -> np.ndarray:
     """Frames about 0, whatever the level and the microphone: less the mean of each band over the loud frames, so that silence around the speech counts for nothing.
 
@@ -64,7 +73,12 @@ def edged(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def features(samples: np.ndarray, config: SoundConfig, rate: int, warp: float = 1.0) -> np.ndarray:
     """[N] samples -> [steps, stack * bands]: what a network reads. warp: as of log_mel."""
-    return stacked(normalised(log_mel(edged(samples, rate), rate, config.bands, warp)), config.stack)
+    return stacked(frames_of(edged(samples, rate), config, rate, warp), config.stack)
+
+
+def frames_of(samples: np.ndarray, config: SoundConfig, rate: int, warp: float = 1.0) -> np.ndarray:
+    """[N] samples -> [T, bands]"""
+    return normalised(without_pitch(log_mel(samples, rate, config.bands, warp), config.cepstra))
 
 
 def steps_of(samples: int, config: SoundConfig, rate: int) -> int:
@@ -92,6 +106,15 @@ def mel_filters(rate: int, bands: int, warp: float = 1.0) -> np.ndarray:
     hertz = np.where(hertz < edge, warp * hertz, top - (top - warp * edge) / (top - edge) * (top - hertz))
     places = (mel(hertz) - mel(_LOWEST)) / (mel(top) - mel(_LOWEST)) * (bands + 1)  # centres are at 1, 2, ..., bands
     found: np.ndarray = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(1, bands + 1))).astype(np.float32)
+    return found
+
+
+@lru_cache(8)
+def _smooth(bands: int, kept: int) -> np.ndarray:
+    """[bands, bands] float32: onto the first terms of the cosine transform (DCT-II, orthonormal)."""
+    terms = np.cos(np.pi / bands * np.arange(min(kept, bands))[:, None] * (np.arange(bands) + 0.5))  # [kept, bands]
+    terms /= np.linalg.norm(terms, axis=1, keepdims=True)
+    found: np.ndarray = (terms.T @ terms).astype(np.float32)
     return found
 
 

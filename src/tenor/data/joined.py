@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tenor.config import SoundConfig
-from tenor.data.frames import edged, features, log_mel, normalised, samples_of, stacked
+from tenor.data.frames import edged, features, frames_of, samples_of, stacked
 from tenor.data.recordings import Recording, Symbols, of_whole
 from tenor.data.sound import changed_rate
 
@@ -80,7 +80,7 @@ def heard(recordings: Sequence[Recording], rng: np.random.Generator, config: Sou
     samples = join(recordings, rng, config, rate, TEMPOS + int(rng.integers(-faster, faster + 1))).samples
     samples = np.pad(samples, (0, max(0, samples_of(least, config, rate) - len(samples))))
     samples = _noisy(edged(samples, rate), rng, config)
-    frames = normalised(log_mel(samples, rate, config.bands, 1 + int(rng.integers(-higher, higher + 1)) / WARPS))
+    frames = frames_of(samples, config, rate, 1 + int(rng.integers(-higher, higher + 1)) / WARPS)
     return stacked(_holes(frames, rng, config), config.stack)
 
 

@@ -128,7 +128,9 @@ class Transcription:
         """Raises TenorError if the folder is of another task, or symbols, settings and weights do not fit each other."""
         config = stored.config
         check_task(config, "transcribe")
-        sound, model = build(SoundConfig, config.get("text", {})), build(TranscribeConfig, config.get("model", {}))
+        text = config.get("text", {})
+        older = {} if "cepstra" in text else {"cepstra": text.get("bands", 0)}  # folders of before this setting heard all that the bands tell
+        sound, model = build(SoundConfig, text | older), build(TranscribeConfig, config.get("model", {}))
         check(sound, model)
         rate = config.get("rate")
         if not isinstance(rate, int) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
