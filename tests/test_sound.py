@@ -152,6 +152,9 @@ def test_smooth_frames_keep_the_first_terms_of_the_cosine_transform():
         terms = dct(frames, norm="ortho")
         terms[:, kept:] = 0
         np.testing.assert_allclose(without_pitch(frames, kept), idct(terms, norm="ortho"), atol=1e-5)
+    sound, config = sine(900, 8000, 0.5) + 0.01 * np.random.default_rng(4).normal(size=4000), SoundConfig(cepstra=5, stack=1)
+    terms = dct(features(sound, config, 8000), norm="ortho")
+    assert np.abs(terms[:, :5]).max() > 1 and np.abs(terms[:, 5:]).max() < 1e-4  # what a network reads has no others
 
 
 def test_views_are_of_other_voices_and_tempos():

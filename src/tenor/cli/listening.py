@@ -17,7 +17,7 @@ def transcribe(
     files: Annotated[list[str], typer.Argument(help="WAV files: 8 to 48 kHz, mono or stereo, 10 minutes at most.")],
     model: Annotated[str, typer.Option("-m", "--model", callback=model_there, help="A model folder, as written by train --task transcribe.")],
     beam: Annotated[int, typer.Option(help="Transcripts that are weighed against each other; 1: the most probable way, without a search.")] = 8,
-    once: Annotated[bool, typer.Option("--once", help="Hear each sound as it is alone. Else those of up to a minute are heard nine times, as other voices and tempos would have them too, which takes longer and errs less.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Hear each sound as it is alone. Else those of up to a minute are heard nine times, as other voices and tempos would have them too, which takes longer and errs less with new voices.")] = False,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     as_json: Json = False,

@@ -129,7 +129,7 @@ class Transcription:
         config = stored.config
         check_task(config, "transcribe")
         text = config.get("text", {})
-        older = {} if "cepstra" in text else {"cepstra": text.get("bands", 0)}  # folders of before this setting heard all that the bands tell
+        older = {} if "cepstra" in text else {"cepstra": text.get("bands", SoundConfig.bands)}  # folders of before this setting heard all that the bands tell
         sound, model = build(SoundConfig, text | older), build(TranscribeConfig, config.get("model", {}))
         check(sound, model)
         rate = config.get("rate")
